@@ -1,0 +1,174 @@
+"""What can go wrong, by cause: each cause is one class with one stable code.
+
+::
+
+    WyomingFluxError
+    ├── InvalidSetting          invalid-setting       a value that Flux or the server cannot take
+    ├── InvalidAudio            invalid-audio         a format or a chunk that cannot be converted
+    ├── InvalidEvent            invalid-event         a Wyoming event that cannot be understood
+    ├── UnsupportedLanguage     unsupported-language  the model does not know this language
+    ├── Busy                    busy                  too many connections at once
+    ├── Internal                internal              a fault of our own
+    └── EndpointError                                 the way to Flux
+        ├── AuthFailed          auth                  a new token would help
+        ├── QuotaExceeded       quota                 the allowance is used up until it is renewed
+        ├── PaymentRequired     payment               the account must pay or upgrade
+        ├── EndpointNotFound    endpoint-not-found    nothing answers at this URL
+        ├── NotFlux             not-flux              something answers, but it is not Flux
+        ├── Refused             refused               Flux, or what stands before it, said no
+        ├── Unreachable         unreachable           no connection could be made
+        │   └── CertificateInvalid  unreachable       the server could not prove who it is
+        ├── FluxTimeout         timeout               connected, but no answer in time
+        └── ConnectionLost      connection-lost       the connection broke, and could not be replaced
+
+The message of each is one sentence that a person can act on. It never holds a token, a header or a
+query string. ``invalid-setting`` never travels over Wyoming: settings are checked before serving.
+"""
+
+from typing import ClassVar
+
+
+class WyomingFluxError(Exception):
+    """Base of all that this library raises on purpose; ``str(error)`` is one sentence for a person."""
+
+    code: ClassVar[str] = "internal"
+
+
+class InvalidSetting(WyomingFluxError, ValueError):
+    """A setting has a value that cannot work; ``name`` is the setting's name in :mod:`wyoming_flux.settings`."""
+
+    code = "invalid-setting"
+
+    def __init__(self, name: str, message: str) -> None:
+        """Remember which setting is meant, so that a form can show the message at its field."""
+        super().__init__(message)
+        self.name = name
+
+
+class InvalidAudio(WyomingFluxError, ValueError):
+    """The audio format is not supported, or a chunk contradicts what was announced."""
+
+    code = "invalid-audio"
+
+
+class InvalidEvent(WyomingFluxError, ValueError):
+    """A Wyoming event is malformed, too large, or its fields have the wrong types."""
+
+    code = "invalid-event"
+
+
+class UnsupportedLanguage(WyomingFluxError, ValueError):
+    """The requested language is not one of the model's."""
+
+    code = "unsupported-language"
+
+
+class Busy(WyomingFluxError):
+    """The server has reached its limit of connections."""
+
+    code = "busy"
+
+
+class Internal(WyomingFluxError):
+    """A fault of our own; its traceback is in the log."""
+
+    code = "internal"
+
+
+class EndpointError(WyomingFluxError):
+    """Flux could not be used: base of all faults between us and the model."""
+
+    retryable: ClassVar[bool] = False
+    """Whether another attempt within the same turn can help."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        upstream_code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Keep what the other side said: HTTP status, its own error code, its request id."""
+        super().__init__(message)
+        self.status = status
+        self.upstream_code = upstream_code
+        self.request_id = request_id
+
+
+class AuthFailed(EndpointError):
+    """The token is missing, wrong or expired; a new one helps."""
+
+    code = "auth"
+
+
+class QuotaExceeded(EndpointError):
+    """The account's or our own (``--daily-minutes``) allowance is used up; renewed at 00:00 UTC."""
+
+    code = "quota"
+
+
+class PaymentRequired(EndpointError):
+    """The account has no credit, is blocked, or needs a paid plan."""
+
+    code = "payment"
+
+
+class EndpointNotFound(EndpointError):
+    """The host answers, but has nothing at this URL."""
+
+    code = "endpoint-not-found"
+
+
+class NotFlux(EndpointError):
+    """What answers does not speak Flux."""
+
+    code = "not-flux"
+
+
+class Refused(EndpointError):
+    """The upgrade was refused; ``parameters`` tells whether fewer parameters may be accepted."""
+
+    code = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        parameters: bool = False,
+        status: int | None = None,
+        upstream_code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Add ``parameters`` to what :class:`EndpointError` keeps."""
+        super().__init__(
+            message, status=status, upstream_code=upstream_code, request_id=request_id
+        )
+        self.parameters = parameters
+
+
+class Unreachable(EndpointError):
+    """No connection: name not found, refused, TLS, overload, or a server error that may pass."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class CertificateInvalid(Unreachable):
+    """TLS verification failed; trying again does not help."""
+
+    retryable = False
+
+
+class FluxTimeout(EndpointError):
+    """Connected, or on the way, but nothing came back in time."""
+
+    code = "timeout"
+    retryable = True
+
+
+class ConnectionLost(EndpointError):
+    """The connection broke in the middle of a turn."""
+
+    code = "connection-lost"
+    retryable = True

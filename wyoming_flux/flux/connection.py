@@ -1,0 +1,213 @@
+"""One WebSocket to Flux: frames out, messages in, every wait bounded."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
+
+from .. import __version__
+from ..errors import (
+    CertificateInvalid,
+    ConnectionLost,
+    EndpointError,
+    FluxTimeout,
+    NotFlux,
+    Unreachable,
+)
+from .endpoint import Endpoint
+from .messages import Message, parse
+from .refusal import refusal
+
+WORKER_HEADER: Final = "x-wyoming-flux-worker"
+"""Response header by which our Worker says that it honours parameters."""
+
+_CLOSE_TIMEOUT: Final = 1.0
+_MAX_MESSAGE: Final = 1 << 20
+_MAX_QUEUE: Final = 64
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that stays at INFO: at DEBUG ``websockets`` prints the handshake with its token."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
+        return level >= logging.INFO and super().isEnabledFor(level)
+
+
+_LOGGER: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
+
+
+class _Connect(connect):
+    """``connect`` that follows no redirect: the token belongs to the host that was configured."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class FluxConnection:
+    """An open stream to Flux; made by :func:`open_connection`."""
+
+    def __init__(
+        self, websocket: ClientConnection, *, connect_ms: float, host: str
+    ) -> None:
+        """Take over an open WebSocket."""
+        self._websocket = websocket
+        self._host = host
+        self.connect_ms = connect_ms
+        """Milliseconds from the first packet to the open socket."""
+        self.dropped: tuple[str, ...] = ()
+        """Names of parameters that had to be left out."""
+        self.attempts = 1
+        """Upgrades that were tried for this connection."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the 101 response."""
+        response = self._websocket.response
+        return response.headers if response is not None else {}
+
+    @property
+    def request_id(self) -> str | None:
+        """The request id of the endpoint, for its support."""
+        found = self.headers.get("dg-request-id") or self.headers.get("cf-ai-req-id")
+        return str(found) if found else None
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """Send one frame of linear16 audio, at least one sample. Raises :class:`ConnectionLost`."""
+        if not pcm or len(pcm) % 2:
+            # Flux takes an empty frame for the end, and an odd one shifts all samples after it.
+            raise ValueError("a frame must hold whole samples, and at least one")
+        await self._send(pcm)
+
+    async def send_control(self, message: str) -> None:
+        """Send a control message of :mod:`.messages`. Raises :class:`ConnectionLost`."""
+        await self._send(message)
+
+    async def receive(self) -> Message:
+        """Wait for the next message. Raises :class:`ConnectionLost` when there will be none."""
+        try:
+            return parse(await self._websocket.recv())
+        except ConnectionClosed as err:
+            raise self._lost(err) from err
+
+    async def close(self) -> None:
+        """Close within a second, whatever the other side does; never raises, idempotent."""
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._websocket.close()
+        except TimeoutError:
+            pass  # the abort below ends it
+        finally:
+            self._websocket.transport.abort()
+
+    async def _send(self, data: bytes | str) -> None:
+        try:
+            await self._websocket.send(data)
+        except ConnectionClosed as err:
+            raise self._lost(err) from err
+
+    def _lost(self, err: ConnectionClosed) -> ConnectionLost:
+        received = err.rcvd
+        code = received.code if received is not None else 1006
+        reason = f" ({received.reason[:100]})" if received is not None and received.reason else ""
+        return ConnectionLost(
+            f"the connection to {self._host} was closed in the middle of a turn,"
+            f" code {code}{reason}",
+            upstream_code=str(code),
+        )
+
+
+async def open_connection(
+    endpoint: Endpoint,
+    url: str,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    timeout: float,  # noqa: ASYNC109 - the bound also covers the library's own handshake steps
+) -> FluxConnection:
+    """Open a WebSocket to ``url`` within ``timeout`` seconds.
+
+    No compression (audio does not shrink, and it costs CPU on both sides), no proxy from the
+    environment, no redirects. Raises subclasses of :class:`EndpointError` alone; no message of
+    theirs holds the token.
+    """
+    options: dict[str, Any] = {"ssl": ssl_context} if endpoint.secure else {}
+    started = time.perf_counter()
+    try:
+        websocket = await _Connect(
+            url,
+            additional_headers=endpoint.request_headers(),
+            user_agent_header=f"wyoming-flux/{__version__}",
+            compression=None,
+            proxy=None,
+            open_timeout=timeout,
+            close_timeout=_CLOSE_TIMEOUT,
+            # Deadlines on Flux's own messages tell more than pings, which Cloudflare answers.
+            ping_interval=None,
+            max_size=_MAX_MESSAGE,
+            max_queue=_MAX_QUEUE,
+            logger=_LOGGER,
+            **options,
+        )
+    except (OSError, WebSocketException, ValueError, EOFError) as err:
+        # Not "from err": the library's exceptions hold the request, and with it the token.
+        raise _cause(err, endpoint) from None
+    elapsed = (time.perf_counter() - started) * 1000
+    return FluxConnection(websocket, connect_ms=elapsed, host=endpoint.host)
+
+
+def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
+    host = endpoint.host
+    match err:
+        case InvalidStatus():
+            response = err.response
+            body = bytes(response.body or b"")
+            return _without_token(
+                endpoint,
+                refusal(response.status_code, response.headers, body, host),
+            )
+        case TimeoutError():
+            return FluxTimeout(f"{host} did not answer in time")
+        case ssl.SSLCertVerificationError():
+            return CertificateInvalid(
+                f"the certificate of {host} cannot be trusted: {err.verify_message}"
+            )
+        case ssl.SSLError():
+            return Unreachable(
+                f"no encrypted connection to {host}: is it wss:// that is spoken there?"
+            )
+        case InvalidMessage() | EOFError():
+            return Unreachable(f"{host} closed the connection instead of answering")
+        case InvalidHandshake() | ValueError():
+            return NotFlux(f"{host} does not speak WebSocket as Flux does")
+        case OSError():
+            return Unreachable(f"{host} cannot be reached: {_os_reason(err)}")
+        case _:
+            return Unreachable(f"no connection to {host}: {type(err).__name__}")
+
+
+def _os_reason(err: OSError) -> str:
+    # gaierror and ConnectionRefusedError hold the text in strerror; "Multiple exceptions" of
+    # several addresses has none.
+    return err.strerror or str(err) or type(err).__name__
+
+
+def _without_token(endpoint: Endpoint, error: EndpointError) -> EndpointError:
+    """Take secrets out of a text that the other side wrote."""
+    secrets = [endpoint.token, *endpoint.headers.values()]
+    text = str(error)
+    for secret in secrets:
+        if secret and len(secret) > 3:
+            text = text.replace(secret, "***")
+    error.args = (text,)
+    return error

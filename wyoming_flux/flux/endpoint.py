@@ -1,0 +1,299 @@
+"""Where Flux is: a URL (and route) becomes query, headers, and what that route can do."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+from ..errors import InvalidSetting
+from ..settings import ENCODING, FluxSettings
+
+WORKERS_AI_MODEL: Final = "@cf/deepgram/flux"
+
+_ENGLISH: Final = ("en", "en-US", "en-GB", "en-AU", "en-CA", "en-IE", "en-IN", "en-NZ", "en-ZA")
+_LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "flux-general-en": _ENGLISH,
+    # Deepgram's ten languages (docs/flux/language-prompting), with the tags that Home Assistant
+    # uses for them: it compares tags literally.
+    "flux-general-multi": (
+        *_ENGLISH,
+        *("de", "de-AT", "de-CH", "de-DE"),
+        *("es", "es-ES", "es-MX", "es-419"),
+        *("fr", "fr-BE", "fr-CA", "fr-CH", "fr-FR"),
+        *("hi", "hi-IN"),
+        *("it", "it-CH", "it-IT"),
+        *("ja", "ja-JP"),
+        *("nl", "nl-BE", "nl-NL"),
+        *("pt", "pt-BR", "pt-PT"),
+        *("ru", "ru-RU"),
+    ),
+}
+
+# Set by the WebSocket library or by HTTP itself; a second value would break the handshake.
+_RESERVED_HEADERS: Final = frozenset({"host", "connection", "upgrade", "content-length"})
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Route(StrEnum):
+    """Which of the four ways to Flux a URL is."""
+
+    WORKER = "worker"
+    WORKERS_AI = "workers-ai"
+    AI_GATEWAY = "ai-gateway"
+    DEEPGRAM = "deepgram"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place where Flux can be reached; made by :meth:`from_url`."""
+
+    url: str
+    """``ws://`` or ``wss://``, without a query."""
+    route: Route
+    token: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default=MappingProxyType({}), repr=False)
+    """Extra request headers, such as those of Cloudflare Access."""
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        route: str = "auto",
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Endpoint":
+        """Make an endpoint of what a person typed.
+
+        ``http(s)://`` is turned into ``ws(s)://``; the host decides the route unless ``route``
+        names one. Raises :class:`InvalidSetting` for ``worker_url``, ``route``, ``token`` or
+        ``headers``, with a sentence that says what to do.
+        """
+        parts = _split(url)
+        host = parts.hostname or ""
+        chosen = _route(host, route)
+        path = _path(parts, chosen, forced=route != "auto")
+        secure = parts.scheme == "wss"
+        token = _token(token)
+        checked = _headers(headers or {}, chosen, token)
+        if not secure and (token or checked) and not is_private_host(host):
+            raise InvalidSetting(
+                "worker_url",
+                f"a token must not travel unencrypted to {host}: use wss:// instead of ws://",
+            )
+        return cls(
+            url=f"{parts.scheme}://{parts.netloc}{path}",
+            route=chosen,
+            token=token,
+            headers=MappingProxyType(checked),
+        )
+
+    @property
+    def host(self) -> str:
+        """``host[:port]``, for messages and logs."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.startswith("wss:")
+
+    @property
+    def knows_force_end_turn(self) -> bool:
+        """Whether ``ForceEndTurn`` may be sent: an unknown message is fatal to Flux.
+
+        Announced for Deepgram's own hosts only (docs/flux/force-end-turn, 2026-08-28).
+        """
+        return self.route is Route.DEEPGRAM
+
+    @staticmethod
+    def languages(model: str) -> tuple[str, ...]:
+        """Return the language tags that a model understands."""
+        return _LANGUAGES[model]
+
+    def check(self, settings: FluxSettings) -> None:
+        """Raise :class:`InvalidSetting` for settings that this route cannot carry."""
+        if self.route is not Route.DEEPGRAM and settings.model != "flux-general-en":
+            raise InvalidSetting(
+                "model",
+                f"the model {settings.model} is only available from Deepgram directly"
+                " (wss://api.deepgram.com/v2/listen); Cloudflare has flux-general-en alone",
+            )
+
+    def request_url(self, settings: FluxSettings, *, minimal: bool = False) -> str:
+        """Return the URL of the upgrade request; ``minimal``: without what could be refused."""
+        query = parameters(settings, self.route, minimal=minimal)
+        return f"{self.url}?{urlencode(query, quote_via=quote, safe='@/')}"
+
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers of the upgrade request, authorisation included."""
+        headers = dict(self.headers)
+        if self.token is not None:
+            name, scheme = _authorisation(self.route)
+            headers[name] = f"{scheme} {self.token}"
+        return headers
+
+
+def parameters(
+    settings: FluxSettings, route: Route, *, minimal: bool = False
+) -> list[tuple[str, str]]:
+    """Return the query parameters for a route, in the order of Deepgram's reference.
+
+    ``minimal`` keeps what decides over meaning and privacy: encoding, sample rate, model and
+    ``mip_opt_out``.
+    """
+    query: list[tuple[str, str]] = []
+    if route is Route.DEEPGRAM:
+        query.append(("model", settings.model))
+    elif route is Route.AI_GATEWAY:
+        query.append(("model", WORKERS_AI_MODEL))
+    query += [("encoding", ENCODING), ("sample_rate", str(settings.sample_rate))]
+    if settings.mip_opt_out:
+        query.append(("mip_opt_out", "true"))
+    return query if minimal else query + optional_parameters(settings, route)
+
+
+def optional_parameters(settings: FluxSettings, route: Route) -> list[tuple[str, str]]:
+    """Return the parameters without which a turn still works."""
+    query = [("eot_threshold", f"{settings.effective_eot_threshold:g}")]
+    if settings.eager_eot_threshold is not None:
+        query.append(("eager_eot_threshold", f"{settings.eager_eot_threshold:g}"))
+    query.append(("eot_timeout_ms", str(int(settings.effective_eot_timeout_ms))))
+    query += [("keyterm", term) for term in settings.keyterms]
+    if (
+        route is Route.DEEPGRAM
+        and settings.model == "flux-general-multi"
+        and settings.language is not None
+    ):
+        query.append(("language_hint", settings.language))
+    if settings.tag is not None:
+        query.append(("tag", settings.tag))
+    return query
+
+
+def is_private_host(host: str) -> bool:
+    """Whether a host is literally on this machine or in the home: no name is resolved."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith((".localhost", ".local")):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # is_private also covers documentation and "this network" ranges, which lead nowhere.
+    return address.is_loopback or address.is_link_local or address.is_private
+
+
+def _split(url: str) -> SplitResult:
+    text = url.strip()
+    if not text:
+        raise InvalidSetting("worker_url", "the Worker URL is missing: give wss://<your Worker>")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as err:
+        raise InvalidSetting("worker_url", f"the Worker URL {text!r} is not a URL: {err}") from err
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname:
+        raise InvalidSetting(
+            "worker_url", f"the Worker URL must look like wss://name.account.workers.dev: {text!r}"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise InvalidSetting(
+            "worker_url", "the Worker URL must not contain a user name or password: use a token"
+        )
+    if parts.query or parts.fragment:
+        raise InvalidSetting(
+            "worker_url", "the Worker URL must end before '?' and '#': parameters are added to it"
+        )
+    if re.search(r"[\s\x00-\x1f\x7f]", text) or not text.isascii():
+        raise InvalidSetting(
+            "worker_url", "the Worker URL must not contain spaces or non-ASCII characters"
+        )
+    netloc = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
+    if port is not None and port != {"ws": 80, "wss": 443}[scheme]:
+        netloc += f":{port}"
+    return SplitResult(scheme, netloc, parts.path.rstrip("/"), "", "")
+
+
+def _route(host: str, route: str) -> Route:
+    if route != "auto":
+        try:
+            return Route(route)
+        except ValueError:
+            known = ", ".join(("auto", *Route))
+            raise InvalidSetting("route", f"the route must be one of {known}") from None
+    if host == "api.cloudflare.com":
+        return Route.WORKERS_AI
+    if host == "gateway.ai.cloudflare.com":
+        return Route.AI_GATEWAY
+    if host == "deepgram.com" or host.endswith(".deepgram.com"):
+        return Route.DEEPGRAM
+    return Route.WORKER
+
+
+def _path(parts: SplitResult, route: Route, *, forced: bool) -> str:
+    path = parts.path
+    if route is Route.DEEPGRAM:
+        path = path or "/v2/listen"
+        if not forced and path != "/v2/listen":
+            raise InvalidSetting(
+                "worker_url", f"Flux at Deepgram is wss://{parts.netloc}/v2/listen, not {path}"
+            )
+    elif route is Route.WORKERS_AI and not forced:
+        if not re.fullmatch(rf"/client/v4/accounts/[^/]+/ai/run/{WORKERS_AI_MODEL}", path):
+            raise InvalidSetting(
+                "worker_url",
+                "Flux at Workers AI is wss://api.cloudflare.com/client/v4/accounts/"
+                f"<account id>/ai/run/{WORKERS_AI_MODEL}",
+            )
+    elif (
+        route is Route.AI_GATEWAY
+        and not forced
+        and not re.fullmatch(r"/v1/[^/]+/[^/]+/workers-ai", path)
+    ):
+        raise InvalidSetting(
+            "worker_url",
+            "Flux behind AI Gateway is"
+            " wss://gateway.ai.cloudflare.com/v1/<account id>/<gateway>/workers-ai",
+        )
+    return path or "/"
+
+
+def _authorisation(route: Route) -> tuple[str, str]:
+    if route is Route.DEEPGRAM:
+        return "Authorization", "Token"
+    if route is Route.AI_GATEWAY:
+        return "cf-aig-authorization", "Bearer"
+    return "Authorization", "Bearer"
+
+
+def _token(token: str | None) -> str | None:
+    token = (token or "").strip()
+    if not token:
+        return None
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidSetting(
+            "token", "the token must be one word of plain characters: check that it is all of it"
+        )
+    return token
+
+
+def _headers(headers: Mapping[str, str], route: Route, token: str | None) -> dict[str, str]:
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if not _HEADER_NAME.fullmatch(name):
+            raise InvalidSetting("headers", "a header name has a character that is not allowed")
+        if lower in _RESERVED_HEADERS or lower.startswith("sec-websocket-"):
+            raise InvalidSetting("headers", f"the header {name} cannot be set")
+        if token is not None and lower == _authorisation(route)[0].lower():
+            raise InvalidSetting("headers", f"the header {name} is already made from the token")
+        if not value.isascii() or not value.isprintable():
+            raise InvalidSetting("headers", f"the value of {name} has characters not allowed")
+        checked[name] = value.strip()
+    return checked

@@ -1,0 +1,144 @@
+"""Flux's messages, typed, both ways (Deepgram ``/v2/listen``; flux messages of deepgram-sdk 7.17).
+
+What comes in is read leniently: Workers AI leaves out ``type``, ``trigger`` and word times in its
+schema, builds lag behind the documentation, and a field nobody needs must not cost a transcript.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+CLOSE_STREAM: Final = '{"type":"CloseStream"}'
+"""Decode what was sent, then close; gives no ``EndOfTurn``."""
+FORCE_END_TURN: Final = '{"type":"ForceEndTurn"}'
+"""End the turn now; only where :attr:`Endpoint.knows_force_end_turn`."""
+
+NO_ACTIVE_TURN: Final = "FORCE_END_TURN_NO_ACTIVE_TURN"
+"""Code of the warning that answers ``ForceEndTurn`` when nothing was said."""
+
+
+class TurnEvent(StrEnum):
+    """What a :class:`TurnInfo` tells."""
+
+    UPDATE = "Update"
+    START_OF_TURN = "StartOfTurn"
+    EAGER_END_OF_TURN = "EagerEndOfTurn"
+    TURN_RESUMED = "TurnResumed"
+    END_OF_TURN = "EndOfTurn"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The first message of a stream."""
+
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnInfo:
+    """What Flux has understood of a turn so far; times in seconds of audio on this socket."""
+
+    event: TurnEvent
+    turn_index: int
+    audio_window_end: float
+    transcript: str
+    """The whole turn so far, not a difference."""
+    first_word_start: float | None = None
+    trigger: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FluxWarning:
+    """Something was ignored; the stream goes on."""
+
+    code: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FluxFault:
+    """Flux's ``Error``: it closes the stream after it."""
+
+    code: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A message of Flux that nobody here needs; it proves that the stream is alive."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """A frame that is no message of Flux."""
+
+
+Message = Connected | TurnInfo | FluxWarning | FluxFault | Other | Garbage
+
+
+def parse(frame: str | bytes) -> Message:
+    """Read one WebSocket frame; never raises: what is no message is :class:`Garbage`."""
+    if isinstance(frame, bytes):
+        return Garbage()
+    try:
+        fields = json.loads(frame)
+    except (ValueError, RecursionError):
+        return Garbage()
+    if not isinstance(fields, dict):
+        return Garbage()
+    kind = fields.get("type")
+    if kind == "TurnInfo" or (kind is None and "event" in fields):
+        return _turn_info(fields)
+    match kind:
+        case "Connected":
+            return Connected(_text(fields.get("request_id")) or None)
+        case "Warning":
+            return FluxWarning(_text(fields.get("code")), _text(fields.get("description")))
+        case "Error":
+            return FluxFault(_text(fields.get("code")), _text(fields.get("description")))
+        case str():
+            return Other(kind)
+        case _:
+            return Garbage()
+
+
+def _turn_info(fields: dict[str, Any]) -> Message:
+    try:
+        event = TurnEvent(fields.get("event"))
+    except ValueError:
+        return Other("TurnInfo")
+    turn_index = fields.get("turn_index")
+    if not isinstance(turn_index, int) or isinstance(turn_index, bool) or turn_index < 0:
+        return Garbage()
+    return TurnInfo(
+        event=event,
+        turn_index=turn_index,
+        audio_window_end=_seconds(fields.get("audio_window_end")) or 0.0,
+        transcript=_text(fields.get("transcript")).strip(),
+        first_word_start=_first_word_start(fields.get("words")),
+        trigger=_text(fields.get("trigger")) or None,
+    )
+
+
+def _first_word_start(words: object) -> float | None:
+    if isinstance(words, list) and words and isinstance(words[0], dict):
+        return _seconds(words[0].get("start"))
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
