@@ -1,0 +1,196 @@
+"""Reads and writes Wyoming events within limits: bytes in, events out, no I/O.
+
+On the wire (``wyoming`` 1.10.2, ``event.py``) an event is one line of JSON with ``type`` and maybe
+``data``, ``data_length``, ``payload_length`` and ``version``; then ``data_length`` bytes of JSON
+that are merged over ``data``; then ``payload_length`` bytes. The library's own reader believes any
+length and closes without a word on what it cannot read; this one does neither.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Never
+
+from wyoming.event import Event
+from wyoming.version import __version__ as wyoming_version
+
+from wyoming_flux.errors import InvalidEvent
+
+MAX_HEADER: Final = 64 * 1024
+"""Bytes of the header line, without its line feed."""
+MAX_DATA: Final = 256 * 1024
+"""Bytes of the data section."""
+MAX_PAYLOAD: Final = 1024 * 1024
+"""Bytes of the payload."""
+
+
+class EventParser:
+    """Turns a stream of bytes, split anywhere, into events.
+
+    Holds at most one unfinished event, so its memory is bounded by the three limits. Nothing that
+    follows a malformed event can be trusted, because its length is not known: the events before it
+    are returned, :attr:`error` is set, and from then on all input is dropped.
+    """
+
+    __slots__ = ("_buffer", "_head", "_line", "_need", "error")
+
+    def __init__(self) -> None:
+        """Begin at the start of a stream."""
+        self.error: InvalidEvent | None = None
+        """What was wrong with the input; the stream cannot be read any further."""
+        self._buffer = bytearray()
+        # Header whose body is awaited; its bytes have left the buffer.
+        self._head: _Head | None = None
+        # How many bytes the body has; 0 while a header line is awaited.
+        self._need = 0
+        # The last header line and what it means: those of one client's audio chunks are all alike.
+        self._line: tuple[bytes, _Head] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether an event has begun that is not complete."""
+        return self._head is not None or bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that are complete with *data*; never raises for what a client sends."""
+        if self.error is not None:
+            return []
+        if self._buffer:
+            # Parsing waits until it can get ahead, so that a slow drip is not copied at each drop.
+            self._buffer += data
+            if self._need:
+                if len(self._buffer) < self._need:
+                    return []
+            elif b"\n" not in data and len(self._buffer) <= MAX_HEADER:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        events: list[Event] = []
+        try:
+            rest = self._parse(data, events)
+        except InvalidEvent as error:
+            self.error = error
+            self._head = self._line = None
+            return events
+        if rest < len(data):
+            self._buffer += memoryview(data)[rest:]
+        return events
+
+    def _parse(self, data: bytes, events: list[Event]) -> int:
+        """Append what is complete to *events*; return where the incomplete rest begins."""
+        at = 0
+        while True:
+            head = self._head
+            if head is None:
+                end = data.find(b"\n", at)
+                if (len(data) if end < 0 else end) - at > MAX_HEADER:
+                    raise InvalidEvent(
+                        f"The header line of a Wyoming event must not exceed {MAX_HEADER} bytes."
+                    )
+                if end < 0:
+                    return at
+                line = data[at:end]
+                if self._line is not None and self._line[0] == line:
+                    head = self._line[1]
+                else:
+                    head = _read_head(line)
+                    self._line = (line, head)
+                at = end + 1
+            body = at + head.data_length
+            end = body + head.payload_length
+            if end > len(data):
+                self._head = head
+                self._need = end - at
+                return at
+            self._head = None
+            self._need = 0
+            fields = head.data.copy()
+            if head.data_length:
+                fields |= _read_object(data[at:body], "data")
+            events.append(Event(head.type, fields, data[body:end] if head.payload_length else None))
+            at = end
+
+
+def encode(event: Event) -> bytes:
+    """Return *event* as the bytes that ``wyoming.event.async_write_event`` would send."""
+    header: dict[str, Any] = {"type": event.type, "version": wyoming_version}
+    data = _dump(event.data) if event.data else b""
+    payload = event.payload or b""
+    if data:
+        header["data_length"] = len(data)
+    if payload:
+        header["payload_length"] = len(payload)
+    return b"%b\n%b%b" % (_dump(header), data, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    type: str
+    data: dict[str, Any]
+    data_length: int
+    payload_length: int
+
+
+def _read_head(line: bytes) -> _Head:
+    fields = _read_object(line, "header line")
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        raise InvalidEvent("The header line of a Wyoming event must have its type as a text.")
+    data = fields.get("data")
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise InvalidEvent("The data of a Wyoming event must be a JSON object.")
+    return _Head(
+        kind,
+        data,
+        _read_length(fields, "data_length", MAX_DATA),
+        _read_length(fields, "payload_length", MAX_PAYLOAD),
+    )
+
+
+def _read_length(fields: dict[str, Any], name: str, largest: int) -> int:
+    length = fields.get(name)
+    if length is None:
+        return 0
+    # bool is an int, but no length.
+    if type(length) is not int or not 0 <= length <= largest:
+        raise InvalidEvent(
+            f"The {name} of a Wyoming event must be a whole number from 0 to {largest}."
+        )
+    return length
+
+
+def _read_object(raw: bytes, what: str) -> dict[str, Any]:
+    try:
+        text = raw.decode()
+        value = _decode(text)
+        if "\\u" in text:
+            # Half a surrogate pair is valid JSON, but cannot be written, logged or put in a URL.
+            _dump_strictly(value)
+    except RecursionError:
+        raise InvalidEvent(f"The {what} of a Wyoming event is nested too deeply.") from None
+    except UnicodeError:
+        raise InvalidEvent(f"The {what} of a Wyoming event must be valid UTF-8.") from None
+    except ValueError:
+        raise InvalidEvent(f"The {what} of a Wyoming event must be valid JSON.") from None
+    if not isinstance(value, dict):
+        raise InvalidEvent(f"The {what} of a Wyoming event must be a JSON object.")
+    return value
+
+
+def _no_constant(name: str) -> Never:
+    # Python reads NaN and Infinity by default; JSON has neither.
+    raise ValueError(name)
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+_encoder = json.JSONEncoder(ensure_ascii=False)
+
+
+def _dump(value: object) -> bytes:
+    # What Flux said may hold half a surrogate pair; "?" is better than no answer.
+    return _encoder.encode(value).encode("utf-8", "replace")
+
+
+def _dump_strictly(value: object) -> bytes:
+    return _encoder.encode(value).encode()
