@@ -1,0 +1,157 @@
+"""The simulator on a socket."""
+
+import asyncio
+import logging
+import socket
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as UpgradeRequest
+from websockets.http11 import Response
+
+from .handshake import Refusal, Request
+from .profiles import ABORTED, NO_CODE
+from .service import Connection, Service
+from .transport import Frame, TransportClosed
+
+_LOGGER: Final = logging.getLogger(__name__)
+_CLOSE_SECONDS: Final = 2.0
+_LARGEST_MESSAGE: Final = 32 * 1024 * 1024
+"""What Cloudflare's Workers take in one message."""
+_RECEIVE_BUFFER: Final = 64 * 1024
+"""Small, so that a client feels the limited ingest rate instead of filling the kernel."""
+
+
+class Simulator(Service):
+    """A local Flux on a WebSocket: ``async with Simulator(...) as sim: connect(sim.url)``.
+
+    Arguments are those of :class:`Service`, and ``uri``, where port 0 takes any free port.
+    """
+
+    def __init__(self, *, uri: str = "ws://127.0.0.1:0", **service: Any) -> None:
+        """Only remember; the port is opened on entering."""
+        super().__init__(**service)
+        self._uri = uri
+        self._server: Server | None = None
+        self._opened: dict[ServerConnection, Connection] = {}
+        self.url = uri
+
+    async def __aenter__(self) -> Self:
+        """Listen; raises OSError where the address cannot be used."""
+        parts = urlsplit(self._uri)
+        host, port = parts.hostname or "127.0.0.1", parts.port or 0
+        listener = socket.create_server((host, port), family=_family(host))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        port = listener.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"ws://{shown}:{port}"
+        self._server = await serve(
+            self._handle,
+            sock=listener,
+            process_request=self._upgrade,
+            process_response=self._decorate,
+            select_subprotocol=lambda _, offered: offered[0] if "token" in offered[:1] else None,
+            compression=None,
+            ping_interval=None,
+            close_timeout=_CLOSE_SECONDS,
+            open_timeout=60,
+            max_size=_LARGEST_MESSAGE,
+            logger=_LOGGER,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening and drop what is still connected."""
+        if self._server is not None:
+            for websocket in list(self._server.all_connections):
+                websocket.transport.abort()
+            self._server.close(close_connections=False)
+            for task in list(self._server.handler_tasks):
+                task.cancel()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _upgrade(self, websocket: ServerConnection, request: UpgradeRequest) -> Response | None:
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        connection, answer = await self.open(Request(request.path, headers))
+        if isinstance(answer, Refusal):
+            return _response(answer)
+        self._opened[websocket] = connection
+        return None
+
+    def _decorate(
+        self, websocket: ServerConnection, request: UpgradeRequest, response: Response
+    ) -> None:
+        if (connection := self._opened.get(websocket)) is not None:
+            response.headers[self.profile.request_id_header] = connection.request_id
+
+    async def _handle(self, websocket: ServerConnection) -> None:
+        connection = self._opened.pop(websocket)
+        await self.serve(connection, _SocketTransport(websocket))
+
+
+class _SocketTransport:
+    """A WebSocket of the ``websockets`` library as a :class:`.transport.Transport`."""
+
+    def __init__(self, websocket: ServerConnection) -> None:
+        self._websocket = websocket
+
+    @property
+    def closed(self) -> bool:
+        return self._websocket.connection_lost_waiter.done()
+
+    async def receive(self) -> Frame:
+        try:
+            return await self._websocket.recv()
+        except ConnectionClosed:
+            raise self._closed() from None
+
+    async def send(self, frame: Frame) -> None:
+        try:
+            await self._websocket.send(frame)
+        except ConnectionClosed:
+            raise self._closed() from None
+
+    async def close(self, code: int, reason: str = "") -> None:
+        websocket = self._websocket
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if code == ABORTED:
+                    # FIN rather than RST: what was sent before must still arrive.
+                    if websocket.transport.can_write_eof():
+                        websocket.transport.write_eof()
+                    await websocket.wait_closed()
+                elif code == NO_CODE:
+                    await websocket.close(None)  # type: ignore[arg-type]  # its protocol takes None
+                else:
+                    await websocket.close(code, reason)
+        except (TimeoutError, OSError, RuntimeError):
+            pass  # the client does not answer the close
+        finally:
+            websocket.transport.abort()
+
+    def _closed(self) -> TransportClosed:
+        code = self._websocket.close_code
+        return TransportClosed(code or ABORTED, self._websocket.close_reason or "")
+
+
+def _response(refusal: Refusal) -> Response:
+    headers = Headers()
+    for name, value in refusal.headers.items():
+        headers[name] = value
+    headers["content-length"] = str(len(refusal.body))
+    headers["connection"] = "close"
+    return Response(refusal.status, "Refused", headers, refusal.body)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
