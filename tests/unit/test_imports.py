@@ -1,0 +1,110 @@
+"""The arrows of the design: what each part may import, held by reading the imports."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "wyoming_flux"
+INTEGRATION = ROOT / "custom_components" / "wyoming_flux"
+
+BELOW_ALL = {"audio", "resample", "wav", "keyterms", "settings", "errors", "__init__"}
+# Which parts of the library a part may import besides itself.
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "settings": BELOW_ALL,
+    "audio": BELOW_ALL,
+    "resample": BELOW_ALL,
+    "wav": BELOW_ALL,
+    "keyterms": BELOW_ALL,
+    "flux": BELOW_ALL,
+    "turn": BELOW_ALL | {"flux"},
+    "server": BELOW_ALL | {"flux", "turn"},
+    "simulator": BELOW_ALL,
+    "cli": BELOW_ALL | {"flux", "turn", "server", "simulator"},
+    "__main__": {"cli"},
+    "custom_components": BELOW_ALL | {"flux", "turn", "server"},
+}
+MODULES = sorted([*PACKAGE.rglob("*.py"), *INTEGRATION.rglob("*.py")])
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Absolute names of all modules that a file imports, wherever in it the import stands."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            # `from . import audio` names a module, `from .audio import frames` something in it.
+            yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+def part_of(path: Path) -> str:
+    """The part of the design that a file belongs to."""
+    if path.is_relative_to(INTEGRATION):
+        return "custom_components"
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def parts_used(path: Path) -> set[str]:
+    """The parts of the library that a file imports, without its own."""
+    used = set()
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        if top == "wyoming_flux":
+            part = rest.partition(".")[0]
+            known = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file()
+            used.add(part if part and known else "__init__")
+    return used - {part_of(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path: Path) -> None:
+    """No module imports a part that stands above its own."""
+    part = part_of(path)
+    assert part in ALLOWED, f"{part} is not in the design: give it its place in ALLOWED"
+    assert parts_used(path) <= ALLOWED[part]
+
+
+def test_tracker_knows_neither_sockets_nor_clocks() -> None:
+    """What decides has no I/O and no time of its own."""
+    forbidden = {
+        "asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "datetime",
+        "websockets", "wyoming", "random", "logging",
+    }  # fmt: skip
+    used = {name.partition(".")[0] for name in imported(PACKAGE / "turn" / "tracker.py")}
+    assert not used & forbidden
+
+
+def test_flux_does_not_know_wyoming() -> None:
+    """Speaking Flux needs no Wyoming."""
+    for path in (PACKAGE / "flux").rglob("*.py"):
+        assert "wyoming" not in {name.partition(".")[0] for name in imported(path)}, path
+
+
+def test_server_does_not_know_the_websocket() -> None:
+    """Speaking Wyoming needs no WebSocket library."""
+    for path in (PACKAGE / "server").rglob("*.py"):
+        assert "websockets" not in {name.partition(".")[0] for name in imported(path)}, path
+
+
+def test_library_does_not_know_home_assistant() -> None:
+    """The server runs where no Home Assistant is."""
+    for path in PACKAGE.rglob("*.py"):
+        used = {name.partition(".")[0] for name in imported(path)}
+        assert not used & {"homeassistant", "custom_components", "voluptuous", "probatio"}, path
+
+
+@pytest.mark.parametrize("module", ["wyoming_flux.turn", "wyoming_flux.server"])
+def test_numpy_is_not_loaded_before_it_is_needed(module: str) -> None:
+    """A stream that needs no conversion costs no import of numpy, nor does starting up."""
+    code = f"import sys, {module}; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
