@@ -1,0 +1,364 @@
+"""What the shipped Worker asks Workers AI for, and whom it lets in."""
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from tests.e2e.worker.conftest import FarEnd, StartWorker, Workerd
+
+SECRET = "correct-horse-battery-staple"
+
+
+async def test_defaults(worker: "Workerd", far_end: "FarEnd") -> None:
+    """Without parameters Flux is asked for 16 kHz linear16, in the form that the binding uses."""
+    async with worker.connect() as websocket:
+        await websocket.send("hello")
+        assert await websocket.recv() == "hello"
+    request = far_end.requests[0]
+    assert urlsplit(request.path).path == "/run"
+    assert parse_qs(urlsplit(request.path).query)["version"] == ["3"]
+    assert request.headers["cf-consn-model-id"] == "@cf/deepgram/flux"
+    assert far_end.body() == {
+        "inputs": {"encoding": "linear16", "sample_rate": "16000"},
+        "options": {"websocket": True},
+    }
+
+
+async def test_every_parameter_arrives_as_text(worker: "Workerd", far_end: "FarEnd") -> None:
+    """Each parameter of the model page arrives at Workers AI, numbers as text, unknown ones not."""
+    query = urlencode(
+        [
+            ("model", "flux-general-en"),
+            ("encoding", "linear16"),
+            ("sample_rate", "48000"),
+            ("eot_threshold", "1"),
+            ("eager_eot_threshold", "0.45"),
+            ("eot_timeout_ms", "60000"),
+            ("keyterm", "Anaïs, 客厅 & café; 50% = +1"),
+            ("mip_opt_out", "true"),
+            ("tag", "home"),
+            ("language_hint", "en"),
+            ("__proto__", "x"),
+        ],
+        quote_via=quote,
+    )
+    async with worker.connect(f"v2/listen?{query}"):
+        pass
+    assert far_end.inputs() == {
+        "encoding": "linear16",
+        "sample_rate": "48000",
+        "eot_threshold": "1",
+        "eager_eot_threshold": "0.45",
+        "eot_timeout_ms": "60000",
+        "keyterm": "Anaïs, 客厅 & café; 50% = +1",
+        "mip_opt_out": "true",
+        "tag": "home",
+    }
+
+
+async def test_hundred_key_terms_arrive_as_an_array(worker: "Workerd", far_end: "FarEnd") -> None:
+    """A hundred terms arrive in order and apart from each other, also those that hold a comma."""
+    terms = [f"living room, lamp {index}" for index in range(100)]
+    async with worker.connect("?" + urlencode([("keyterm", term) for term in terms])):
+        pass
+    assert far_end.inputs()["keyterm"] == terms
+
+
+async def test_token_and_headers_stay_in_the_worker(worker: "Workerd", far_end: "FarEnd") -> None:
+    """The client's token, cookies and other headers do not reach Workers AI."""
+    headers = {"Authorization": f"Bearer {SECRET}", "Cookie": "a=b", "CF-Access-Client-Id": "id"}
+    async with worker.connect(headers=headers):
+        pass
+    arrived = far_end.requests[0].headers
+    assert SECRET not in repr(list(arrived.raw_items()))
+    assert not {"authorization", "cookie", "cf-access-client-id"} & {key.lower() for key in arrived}
+
+
+async def test_gateway(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """With AI_GATEWAY_ID the connection is asked for through that gateway."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET, AI_GATEWAY_ID=" home ")
+    async with worker.connect():
+        pass
+    assert far_end.body()["options"] == {"websocket": True, "gateway": {"id": "home"}}
+
+
+async def test_headers_of_the_socket(worker: "Workerd", far_end: "FarEnd") -> None:
+    """The 101 says which Worker and model answer, and what Cloudflare calls the request."""
+    far_end.headers = {"cf-ai-req-id": "req-7", "Set-Cookie": "a=b"}
+    async with worker.connect() as websocket:
+        assert websocket.response is not None
+        headers = websocket.response.headers
+    assert headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert headers["x-wyoming-flux-model"] == "@cf/deepgram/flux"
+    assert headers["cf-ai-req-id"] == "req-7"
+    assert "Set-Cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("encoding=opus", "encoding"),
+        ("encoding=", "encoding"),
+        ("sample_rate=22050", "sample_rate"),
+        ("sample_rate=16000.0", "sample_rate"),
+        ("sample_rate=16000&sample_rate=16000", "sample_rate"),
+        ("eot_threshold=0.49", "eot_threshold"),
+        ("eot_threshold=1.01", "eot_threshold"),
+        ("eot_threshold=NaN", "eot_threshold"),
+        ("eot_threshold=7e-1", "eot_threshold"),
+        ("eot_threshold=%200.7", "eot_threshold"),
+        ("eager_eot_threshold=0.2", "eager_eot_threshold"),
+        ("eager_eot_threshold=0.8", "eager_eot_threshold"),
+        ("eot_threshold=0.6&eager_eot_threshold=0.65", "eager_eot_threshold"),
+        ("eot_timeout_ms=499", "eot_timeout_ms"),
+        ("eot_timeout_ms=60001", "eot_timeout_ms"),
+        ("eot_timeout_ms=1e3", "eot_timeout_ms"),
+        ("eot_timeout_ms=-1000", "eot_timeout_ms"),
+        ("mip_opt_out=True", "mip_opt_out"),
+        ("mip_opt_out=1", "mip_opt_out"),
+        ("tag=", "tag"),
+        ("tag=a&tag=b", "tag"),
+        ("tag=" + "x" * 129, "tag"),
+        ("keyterm=", "keyterm"),
+        ("keyterm=%20%09", "keyterm"),
+        ("keyterm=lamp&keyterm=", "keyterm"),
+        ("keyterm=" + "x" * 101, "keyterm"),
+        ("keyterm=a%00b", "keyterm"),
+        ("keyterm=a%0D%0Ab", "keyterm"),
+        ("keyterm=%FF%FE", "keyterm"),
+        ("keyterm=%ED%A0%80", "keyterm"),
+        ("&".join(["keyterm=a"] * 101), "keyterm"),
+        ("&".join(["keyterm=" + quote("客" * 30)] * 50), "keyterm"),
+    ],
+)
+async def test_malformed_parameters(
+    worker: "Workerd", far_end: "FarEnd", query: str, parameter: str
+) -> None:
+    """A value that Flux cannot take is refused with a sentence naming the parameter, at no cost."""
+    answer = await worker.upgrade("/?" + query)
+    assert answer.status == 400
+    assert answer.error["code"] == "invalid-parameter"
+    assert answer.error["source"] == "worker"
+    assert answer.error["parameter"] == parameter
+    assert answer.error["message"].startswith(f"The parameter {parameter} ")
+    assert not far_end.requests
+
+
+async def test_characters_are_counted_as_a_person_counts(
+    worker: "Workerd", far_end: "FarEnd"
+) -> None:
+    """A hundred characters beyond the basic plane are a hundred characters."""
+    term = "🏠" * 100
+    async with worker.connect("?" + urlencode({"keyterm": term})):
+        pass
+    assert far_end.inputs()["keyterm"] == term
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?", "&&&", "=", "%", "%zz=%", "+=+", "sample%5Frate=8000", "a" * 4000, "KEYTERM=", "?=1"],
+)
+async def test_meaningless_queries(worker: "Workerd", far_end: "FarEnd", query: str) -> None:
+    """A query that names nothing known connects with the defaults, or with what it does name."""
+    answer = await worker.upgrade("/?" + query)
+    assert answer.status == 101
+    assert set(far_end.inputs()) == {"encoding", "sample_rate"}
+
+
+async def test_any_query_is_answered(worker: "Workerd", far_end: "FarEnd") -> None:
+    """Whatever the query, the answer is a socket or a refusal that names a parameter."""
+    known = ["encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms"]
+    known += ["mip_opt_out", "keyterm", "tag"]
+    values = st.text(max_size=20) | st.sampled_from(["0.7", "16000", "1000", "true", "linear16"])
+    pairs = st.lists(st.tuples(st.sampled_from(known) | st.text(max_size=8), values), max_size=6)
+    # What RFC 3986 lets stand in a query; on other characters the runtime itself says no.
+    noise = st.text(st.sampled_from("abz09-._~!$&'()*+,;=:@/?%"), max_size=60)
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(pairs.map(lambda some: urlencode(some, errors="replace")) | noise)
+    def check(query: str) -> None:
+        answer = asyncio.run_coroutine_threadsafe(worker.upgrade("/?" + query), loop).result(10)
+        if answer.status == 101:
+            assert far_end.inputs()["encoding"] == "linear16"
+            assert all(isinstance(v, str | list) for v in far_end.inputs().values())
+        else:
+            assert answer.status == 400
+            assert answer.error["parameter"] in known
+
+    await asyncio.to_thread(check)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {SECRET}x",
+        f"Bearer {SECRET[:-1]}",
+        f"Bearer {SECRET.upper()}",
+        f"Bearer {SECRET} {SECRET}",
+        f"Token {SECRET}",
+        f"Basic {SECRET}",
+        SECRET,
+        "Bearer " + "x" * 8000,
+    ],
+)
+async def test_wrong_token(worker: "Workerd", far_end: "FarEnd", authorization: str | None) -> None:
+    """Without exactly the token nobody gets further, whatever the parameters; nothing is spent."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    answer = await worker.get(f"/?keyterm=&token={SECRET}", headers)
+    assert answer.status == 401
+    assert answer.error["source"] == "worker"
+    assert answer.error["code"] == "unauthorized"
+    assert "FLUX_TOKEN" in answer.error["message"]
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert not far_end.requests
+
+
+@pytest.mark.parametrize("authorization", [f"Bearer {SECRET}", f"bearer  {SECRET} "])
+async def test_right_token(worker: "Workerd", authorization: str) -> None:
+    """The scheme's case and spaces around the token do not matter."""
+    headers = {"Authorization": authorization}
+    async with worker.connect(headers=headers) as websocket:
+        await websocket.send(b"\x01\x00")
+        assert await websocket.recv() == b"\x01\x00"
+
+
+async def test_secret_with_a_line_end(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """A secret that was piped in with its line end is the same secret."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET + "\n")
+    async with worker.connect():
+        pass
+    assert len(far_end.requests) == 1
+
+
+@pytest.mark.parametrize("env", [{}, {"FLUX_TOKEN": " \n"}, {"ALLOW_ANONYMOUS": "yes"}])
+async def test_closed_until_a_token_is_set(
+    start_worker: "StartWorker", far_end: "FarEnd", env: dict[str, str]
+) -> None:
+    """A Worker without a token lets nobody in, and says which command sets one."""
+    worker = await start_worker(far_end.port, **env)
+    for answer in (
+        await worker.upgrade(),
+        await worker.upgrade(token=""),
+        await worker.get("/health"),
+    ):
+        assert answer.status == 503
+        assert answer.error["code"] == "not-configured"
+        assert "npx wrangler secret put FLUX_TOKEN" in answer.error["message"]
+    assert not far_end.requests
+
+
+async def test_anonymous_when_told(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """ALLOW_ANONYMOUS=true opens a Worker without a token, and /health says so."""
+    worker = await start_worker(far_end.port, ALLOW_ANONYMOUS="true")
+    assert (await worker.get("/health")).body["auth"] == "none"
+    assert (await worker.upgrade(token=None)).status == 101
+
+
+async def test_token_counts_also_when_anonymous(
+    start_worker: "StartWorker", far_end: "FarEnd"
+) -> None:
+    """A token that is set is asked for, even if ALLOW_ANONYMOUS was forgotten at true."""
+    worker = await start_worker(far_end.port, ALLOW_ANONYMOUS="true", FLUX_TOKEN=SECRET)
+    assert (await worker.upgrade(token=None)).status == 401
+    assert (await worker.upgrade()).status == 101
+
+
+async def test_health(worker: "Workerd", far_end: "FarEnd") -> None:
+    """/health tells anybody version, model and kind of access, and asks Workers AI nothing."""
+    answer = await worker.get("/health")
+    assert answer.status == 200
+    assert answer.body == {
+        "ok": True,
+        "version": "0.1.0",
+        "model": "@cf/deepgram/flux",
+        "auth": "bearer",
+    }
+    assert answer.headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert answer.headers["cache-control"] == "no-store"
+    assert not far_end.requests
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "upgrade", "status", "code"),
+    [
+        ("GET", "/", False, 426, "upgrade-required"),
+        ("GET", "/v2/listen?keyterm=", False, 426, "upgrade-required"),
+        ("GET", "/v1/listen", True, 404, "not-found"),
+        ("GET", "/favicon.ico", False, 404, "not-found"),
+        ("GET", "//", True, 404, "not-found"),
+        ("GET", "/health/", False, 404, "not-found"),
+        ("POST", "/", False, 405, "method-not-allowed"),
+        ("OPTIONS", "/v2/listen", False, 405, "method-not-allowed"),
+        ("DELETE", "/health", False, 405, "method-not-allowed"),
+    ],
+)
+async def test_everything_else(
+    worker: "Workerd",
+    far_end: "FarEnd",
+    method: str,
+    path: str,
+    upgrade: bool,
+    status: int,
+    code: str,
+) -> None:
+    """What is no request for a socket gets JSON that says what to do, and no CORS."""
+    headers = {"Authorization": f"Bearer {SECRET}", "Origin": "https://example.org"}
+    if upgrade:
+        headers |= {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+    answer = await worker.get(path, headers, method)
+    assert answer.status == status
+    assert answer.error["code"] == code
+    assert answer.error["source"] == "worker"
+    assert answer.error["message"].endswith(".")
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert not far_end.requests
+
+
+async def test_rate_limit(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """Past the limit the answer is 429; clients without the token do not use the limit up."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET, LIMIT="2")
+    for _ in range(3):
+        assert (await worker.upgrade(token="wrong")).status == 401
+    assert (await worker.upgrade()).status == 101
+    assert (await worker.upgrade()).status == 101
+    answer = await worker.upgrade()
+    assert answer.status == 429
+    assert answer.error["code"] == "rate-limited"
+    assert answer.headers["retry-after"] == "10"
+    assert len(far_end.requests) == 2
+
+
+async def test_nothing_private_is_logged(worker: "Workerd", far_end: "FarEnd") -> None:
+    """No token, query string, key term or upstream text appears in what the Worker prints."""
+    far_end.refusal = (400, '{"errors":[{"code":5004,"message":"bad keyterm Rosalind"}]}', {})
+    await worker.upgrade("/?keyterm=Rosalind")
+    await worker.upgrade("/?keyterm=Rosalind&eot_threshold=7")
+    await worker.upgrade("/?keyterm=Rosalind", token="WrongToken")
+    await worker.stop()
+    assert '"code":"5004"' in worker.log
+    for private in ("Rosalind", SECRET, "WrongToken", "keyterm"):
+        assert private not in worker.log
