@@ -117,7 +117,7 @@ class Resampler:
         buffer = self._buffer
         end = plan.history + plan.block_in
         buffer[plan.history : end] = samples
-        tiles = np.matmul(buffer[plan.inputs], plan.weights)
+        tiles = np.matmul(buffer.take(plan.inputs), plan.weights)
         output = tiles.transpose(0, 2, 1, 3).reshape(-1)[self._skip :]
         buffer[: plan.history] = buffer[plan.block_in : end]
         self._skip = 0
