@@ -19,7 +19,7 @@
         ├── Unreachable         unreachable           no connection could be made
         │   └── CertificateInvalid  unreachable       the server could not prove who it is
         ├── FluxTimeout         timeout               connected, but no answer in time
-        └── ConnectionLost      connection-lost       the connection broke, and could not be replaced
+        └── ConnectionLost      connection-lost       the connection broke for good
 
 The message of each is one sentence that a person can act on. It never holds a token, a header or a
 query string. ``invalid-setting`` never travels over Wyoming: settings are checked before serving.
@@ -29,13 +29,13 @@ from typing import ClassVar
 
 
 class WyomingFluxError(Exception):
-    """Base of all that this library raises on purpose; ``str(error)`` is one sentence for a person."""
+    """Base of all that this library raises on purpose; its text is one sentence for a person."""
 
     code: ClassVar[str] = "internal"
 
 
 class InvalidSetting(WyomingFluxError, ValueError):
-    """A setting has a value that cannot work; ``name`` is the setting's name in :mod:`wyoming_flux.settings`."""
+    """A setting has a value that cannot work; ``name`` is the field of :mod:`.settings`."""
 
     code = "invalid-setting"
 
@@ -141,9 +141,7 @@ class Refused(EndpointError):
         request_id: str | None = None,
     ) -> None:
         """Add ``parameters`` to what :class:`EndpointError` keeps."""
-        super().__init__(
-            message, status=status, upstream_code=upstream_code, request_id=request_id
-        )
+        super().__init__(message, status=status, upstream_code=upstream_code, request_id=request_id)
         self.parameters = parameters
 
 

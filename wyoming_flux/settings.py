@@ -5,7 +5,6 @@ Ranges are Deepgram's (``/v2/listen`` reference, 2026-08-28); Cloudflare documen
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, get_args
@@ -82,16 +81,10 @@ class FluxSettings:
         _one_of("sensitivity", self.sensitivity, tuple(SENSITIVITIES))
         _one_of("model", self.model, MODELS)
         _within("eot_threshold", self.eot_threshold, EOT_THRESHOLD_RANGE)
-        _within(
-            "eager_eot_threshold", self.eager_eot_threshold, EAGER_EOT_THRESHOLD_RANGE
-        )
+        _within("eager_eot_threshold", self.eager_eot_threshold, EAGER_EOT_THRESHOLD_RANGE)
         _within("eot_timeout_ms", self.eot_timeout_ms, EOT_TIMEOUT_MS_RANGE)
-        if self.eot_timeout_ms is not None and self.eot_timeout_ms != int(
-            self.eot_timeout_ms
-        ):
-            raise InvalidSetting(
-                "eot_timeout_ms", "eot_timeout_ms must be a whole number"
-            )
+        if self.eot_timeout_ms is not None and self.eot_timeout_ms != int(self.eot_timeout_ms):
+            raise InvalidSetting("eot_timeout_ms", "eot_timeout_ms must be a whole number")
         eager = self.eager_eot_threshold
         if eager is not None and eager > self.effective_eot_threshold:
             raise InvalidSetting(
@@ -100,9 +93,7 @@ class FluxSettings:
                 f" eot_threshold ({self.effective_eot_threshold:g})",
             )
         if len(self.keyterms) > MAX_KEYTERMS:
-            raise InvalidSetting(
-                "keyterms", f"at most {MAX_KEYTERMS} key terms are possible"
-            )
+            raise InvalidSetting("keyterms", f"at most {MAX_KEYTERMS} key terms are possible")
         for term in self.keyterms:
             _text("keyterms", "a key term", term, MAX_KEYTERM_CHARACTERS)
         if self.tag is not None:
@@ -163,15 +154,14 @@ def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
         raise InvalidSetting(name, f"{name} must be one of {names}, not {value!r}")
 
 
-def _within(name: str, value: float | None, limits: tuple[float, float]) -> None:
+def _within(name: str, value: object, limits: tuple[float, float]) -> None:
     if value is None:
         return
     low, high = limits
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise InvalidSetting(
-            name, f"{name} must be between {low:g} and {high:g}, not {value!r}"
-        )
+    # NaN is within no limits; bool is an int.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    if not number:
+        raise InvalidSetting(name, f"{name} must be between {low:g} and {high:g}, not {value!r}")
 
 
 def _text(name: str, what: str, value: object, longest: int) -> None:

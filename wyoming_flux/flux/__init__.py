@@ -3,7 +3,16 @@
 from .connection import FluxConnection
 from .connector import Connector
 from .endpoint import Endpoint, Route
-from .messages import Connected, FluxFault, FluxWarning, Garbage, Message, Other, TurnEvent, TurnInfo
+from .messages import (
+    Connected,
+    FluxFault,
+    FluxWarning,
+    Garbage,
+    Message,
+    Other,
+    TurnEvent,
+    TurnInfo,
+)
 
 __all__ = [
     "Connected",

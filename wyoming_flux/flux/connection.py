@@ -1,7 +1,6 @@
 """One WebSocket to Flux: frames out, messages in, every wait bounded."""
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import time
@@ -17,8 +16,8 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from .. import __version__
-from ..errors import (
+from wyoming_flux import __version__
+from wyoming_flux.errors import (
     CertificateInvalid,
     ConnectionLost,
     EndpointError,
@@ -26,6 +25,7 @@ from ..errors import (
     NotFlux,
     Unreachable,
 )
+
 from .endpoint import Endpoint
 from .messages import Message, parse
 from .refusal import refusal
@@ -58,9 +58,7 @@ class _Connect(connect):
 class FluxConnection:
     """An open stream to Flux; made by :func:`open_connection`."""
 
-    def __init__(
-        self, websocket: ClientConnection, *, connect_ms: float, host: str
-    ) -> None:
+    def __init__(self, websocket: ClientConnection, *, connect_ms: float, host: str) -> None:
         """Take over an open WebSocket."""
         self._websocket = websocket
         self._host = host
@@ -133,7 +131,7 @@ async def open_connection(
     url: str,
     *,
     ssl_context: ssl.SSLContext | None,
-    timeout: float,  # noqa: ASYNC109 - the bound also covers the library's own handshake steps
+    timeout: float,
 ) -> FluxConnection:
     """Open a WebSocket to ``url`` within ``timeout`` seconds.
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import EndpointError, Refused
-from ..settings import DEFAULT_SAMPLE_RATE, FluxSettings
+from wyoming_flux.errors import EndpointError, Refused
+from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings
+
 from .connection import WORKER_HEADER, FluxConnection, open_connection
 from .endpoint import Endpoint, Route, optional_parameters
 
@@ -48,7 +49,7 @@ class Connector:
         self,
         settings: FluxSettings,
         *,
-        timeout: float = ATTEMPT_TIMEOUT,  # noqa: ASYNC109 - handed on to each of two attempts
+        timeout: float = ATTEMPT_TIMEOUT,
     ) -> FluxConnection:
         """Open a stream; once more with the minimal parameters where parameters were refused.
 
@@ -58,7 +59,7 @@ class Connector:
         self.endpoint.check(settings)
         minimal = bool(self.dropped)
         try:
-            connection = await self._open(settings, minimal, timeout)
+            connection = await self._open(settings, timeout, minimal=minimal)
         except Refused as err:
             if not err.parameters or minimal:
                 raise
@@ -77,7 +78,7 @@ class Connector:
         self, settings: FluxSettings, refused: Refused, seconds: float
     ) -> FluxConnection:
         try:
-            connection = await self._open(settings, True, seconds)
+            connection = await self._open(settings, seconds, minimal=True)
         except Refused as err:
             # What is left cannot be dropped, so the first answer names the real fault.
             raise refused from err
@@ -86,14 +87,14 @@ class Connector:
         )
         self._dropped = tuple(names)
         self._dropped_until = self._clock() + REMEMBER_REFUSAL
-        _LOGGER.warning(
-            "%s; going on for an hour without %s", refused, ", ".join(self._dropped)
-        )
+        _LOGGER.warning("%s; going on for an hour without %s", refused, ", ".join(self._dropped))
         connection.dropped = self._dropped
         connection.attempts = 2
         return connection
 
-    async def _open(self, settings: FluxSettings, minimal: bool, seconds: float) -> FluxConnection:
+    async def _open(
+        self, settings: FluxSettings, seconds: float, *, minimal: bool
+    ) -> FluxConnection:
         if self.endpoint.secure and self._ssl_context is None:
             # Reading the authorities takes some 20 ms of disk and CPU: not in the loop.
             self._ssl_context = await asyncio.to_thread(ssl.create_default_context)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from ..errors import InvalidSetting
-from ..settings import ENCODING, FluxSettings
+from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.settings import ENCODING, FluxSettings
 
 WORKERS_AI_MODEL: Final = "@cf/deepgram/flux"
 

@@ -108,7 +108,7 @@ def parse(frame: str | bytes) -> Message:
 
 def _turn_info(fields: dict[str, Any]) -> Message:
     try:
-        event = TurnEvent(fields.get("event"))
+        event = TurnEvent(_text(fields.get("event")))
     except ValueError:
         return Other("TurnInfo")
     turn_index = fields.get("turn_index")

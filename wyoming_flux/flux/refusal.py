@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..errors import (
+from wyoming_flux.errors import (
     AuthFailed,
     EndpointError,
     EndpointNotFound,
@@ -42,7 +42,9 @@ _FINAL: Final = frozenset(
 )
 
 _LOGIN_HOST: Final = re.compile(r"(^|\.)cloudflareaccess\.com$")
-_LOGIN_PATH: Final = re.compile(r"/(cdn-cgi/access/)?(log-?in|sign-?in|sso|oauth2?)\b", re.IGNORECASE)
+_LOGIN_PATH: Final = re.compile(
+    r"/(cdn-cgi/access/)?(log-?in|sign-?in|sso|oauth2?)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,17 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
             f"today's allowance at {host} is used up ({label}); it is renewed at 00:00 UTC", **known
         )
     if said.code in _PAYMENT:
-        return PaymentRequired(f"the account behind {host} must be paid for ({label}){quote}", **known)
+        return PaymentRequired(
+            f"the account behind {host} must be paid for ({label}){quote}", **known
+        )
     if said.code in _PARAMETERS:
         return Refused(f"{host} refused a parameter ({label}){quote}", parameters=True, **known)
     if said.code in _PASSING:
         return Unreachable(f"{host} is overloaded or has a fault ({label}){quote}", **known)
     if said.code in _NOT_FOUND:
-        return EndpointNotFound(f"there is no Worker or project at {host} ({label}){quote}", **known)
+        return EndpointNotFound(
+            f"there is no Worker or project at {host} ({label}){quote}", **known
+        )
     if said.code in _FINAL:
         return Refused(f"{host} refused ({label}){quote}", **known)
     return _by_status(status, headers, said, host, known)

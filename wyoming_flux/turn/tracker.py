@@ -1,0 +1,473 @@
+"""Decides when an utterance is over, and with which text: a pure state machine.
+
+Messages, audio and time go in, decisions come out; no I/O, and no clock but the ``now`` (seconds,
+monotonic) that every call brings along. The rules are the table in ``docs/turns.md``; its names
+are used here: *sent* and *heard* are seconds of audio on the current socket, ``now`` is wall time.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from functools import partial
+from typing import Final
+
+from wyoming_flux.errors import (
+    ConnectionLost,
+    EndpointError,
+    FluxTimeout,
+    NotFlux,
+    WyomingFluxError,
+)
+from wyoming_flux.flux.messages import (
+    CLOSE_STREAM,
+    FORCE_END_TURN,
+    NO_ACTIVE_TURN,
+    FluxFault,
+    FluxWarning,
+    Garbage,
+    Message,
+    TurnInfo,
+)
+from wyoming_flux.settings import TurnSettings
+
+from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
+from .outcome import Transcript, Trigger
+from .text import Partials, Texts
+from .timeline import Timeline
+
+FRAME: Final = 0.08
+
+NO_AUDIO_BEFORE_TEXT: Final = 5.0
+GAP: Final = 1.0
+GAP_ENDS: Final = 3.0
+STALL: Final = 2.5
+FIRST_MESSAGE: Final = 4.0
+BEHIND: Final = 0.5
+STOOD_STILL: Final = 0.75
+FAULT_BUDGET: Final = 8.0
+LEAST_PATIENCE: Final = 1.0
+BACK_OFF: Final = (0.2, 0.5, 1.0)
+MAX_RECONNECTS: Final = 2
+REPLAY_BEFORE: Final = 1.5
+LONGEST_REPLAY: Final = 30.0
+FINAL_SILENCE: Final = 0.3
+CLOSE_WHEN_BEHIND: Final = 1.0
+FINAL_WAIT: Final = 1.5
+COVERS: Final = 0.1
+
+
+_Timer = Callable[[float], list[Decision]]
+
+
+class _Link(Enum):
+    CONNECTING = auto()
+    WAITING = auto()
+    OPEN = auto()
+
+
+class _Final(Enum):
+    """Steps of finalising on one socket."""
+
+    FLUSHING = auto()
+    SILENCE_SENT = auto()
+    CLOSING = auto()
+
+
+class Tracker:
+    """One utterance. Every method returns the decisions that follow, in order.
+
+    After :class:`Finish` all input is ignored.
+    """
+
+    def __init__(self, settings: TurnSettings, *, force_end_turn: bool) -> None:
+        """Prepare; ``force_end_turn``: whether the route knows it."""
+        self._settings = settings
+        self._force_end_turn = force_end_turn
+        self._texts = Texts(settings.wake_phrases)
+        self._partials = Partials()
+        self._timeline = Timeline()
+        self._done = False
+
+        self._link = _Link.CONNECTING
+        self._failures = 0
+        self._reconnects = 0
+        self._fault_spent = 0.0
+        self._down_since = 0.0
+        self._retry_at = 0.0
+        self._last_error: WyomingFluxError | None = None
+
+        self._alive_at = 0.0
+        self._spoke = False
+        self._garbage = False
+        self._advanced_at = 0.0
+        self._behind_since: float | None = None
+        self._sent_at = 0.0
+
+        self._pending = 0.0
+        self._queued_any = False
+        self._client_ended = False
+        self._audio_at = 0.0
+        self._silence_at = 0.0
+
+        self._trigger: Trigger | None = None
+        self._final = _Final.FLUSHING
+        self._best = ("", 0.0)
+
+    # --- what the transcriber asks ---------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome was decided."""
+        return self._done
+
+    @property
+    def keep_from(self) -> float:
+        """Place in the utterance before which audio will never be replayed."""
+        return self._replay_from()
+
+    @property
+    def unheard(self) -> float:
+        """Audio in seconds that was sent on this socket and not yet heard."""
+        return self._timeline.behind
+
+    @property
+    def deadline(self) -> float | None:
+        """When :meth:`tick` must be called at the latest; None when the turn is over."""
+        if self._done:
+            return None
+        return min((due for due, _ in self._timers()), default=None)
+
+    # --- what happens ----------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Decision]:
+        """Begin the turn."""
+        self._down_since = self._audio_at = now
+        return [Connect(0.0)]
+
+    def queued(self, now: float, pending: float) -> None:
+        """Learn that client audio arrived; ``pending`` seconds are un-sent now."""
+        self._audio_at = now
+        self._queued_any = True
+        self._pending = pending
+
+    def ended(self, now: float, pending: float) -> list[Decision]:
+        """Learn that the client ended the audio; ``pending`` seconds are un-sent."""
+        if self._client_ended:
+            return []
+        self._client_ended = True
+        self._pending = pending
+        if not self._queued_any:
+            return self._finish(Transcript("", Trigger.AUDIO_STOP))
+        if self._link is _Link.OPEN and pending <= 0 and self._covered() and self._settled():
+            return self._finish(Transcript(self._texts.answer(), Trigger.AUDIO_STOP))
+        if self._trigger is None:
+            self._trigger = Trigger.AUDIO_STOP
+            self._advanced_at = now
+        return self._step(now)
+
+    def rewound(self, pending: float) -> None:
+        """Learn that a connection begins with ``pending`` seconds to send, replay included."""
+        self._pending = pending
+
+    def opened(self, now: float) -> list[Decision]:
+        """Learn that the connection is open."""
+        self._fault_spent += now - self._down_since
+        self._link = _Link.OPEN
+        self._failures = 0
+        self._alive_at = self._advanced_at = self._sent_at = now
+        self._spoke = self._garbage = False
+        self._behind_since = None
+        return self._step(now)
+
+    def failed(self, now: float, error: WyomingFluxError) -> list[Decision]:
+        """Learn that an attempt to connect failed."""
+        if self._done or self._link is not _Link.CONNECTING:
+            return []
+        self._last_error = error
+        retryable = isinstance(error, EndpointError) and error.retryable
+        if not retryable or self._failures >= len(BACK_OFF):
+            return self._give_up()
+        self._retry_at = now + BACK_OFF[self._failures]
+        self._failures += 1
+        if self._retry_at >= self._down_since + self._fault_left:
+            return self._give_up()
+        self._link = _Link.WAITING
+        return []
+
+    def sent(self, now: float, seconds: float, pending: float) -> list[Decision]:
+        """Learn that a frame of client audio was sent; ``pending`` seconds are un-sent."""
+        if self._done:
+            return []
+        self._timeline.send_audio(seconds)
+        if self._pending >= FRAME > pending:
+            # A client whose audio we were slow to send has not been silent meanwhile.
+            self._audio_at = now
+        self._pending = pending
+        return self._after_sending(now)
+
+    def silence_sent(self, now: float, seconds: float) -> list[Decision]:
+        """Learn that silence was sent."""
+        if self._done:
+            return []
+        self._timeline.send_silence(seconds)
+        return self._after_sending(now)
+
+    def received(self, now: float, message: Message) -> list[Decision]:
+        """Learn what Flux says."""
+        if self._done or self._link is not _Link.OPEN:
+            return []
+        if isinstance(message, Garbage):
+            self._garbage = True
+            return []
+        self._spoke = True
+        self._alive_at = now
+        match message:
+            case TurnInfo():
+                return self._turn_info(now, message)
+            case FluxWarning(code=code) if code == NO_ACTIVE_TURN:
+                if self._trigger is not None and self._covered():
+                    return self._answer(self._trigger)
+                return []
+            case FluxFault():
+                text = f"{message.code}: {message.description}".strip(": ")[:200]
+                return self.lost(now, ConnectionLost(f"Flux reported a fault: {text}"))
+            case _:
+                return []
+
+    def lost(self, now: float, error: WyomingFluxError) -> list[Decision]:
+        """Learn that the connection broke."""
+        if self._done or self._link is not _Link.OPEN:
+            return []
+        self._last_error = error
+        if self._trigger is not None and (
+            # A close without a single message before it is no answer to CloseStream.
+            (self._final is _Final.CLOSING and self._spoke)
+            or self._trigger is not Trigger.AUDIO_STOP
+        ):
+            return self._answer(self._trigger)
+        if self._texts.any and self._text_is_whole():
+            return self._answer(self._trigger or Trigger.CONNECTION_LOST)
+        retryable = isinstance(error, EndpointError) and error.retryable
+        if not retryable or self._reconnects >= MAX_RECONNECTS or self._fault_left <= 0:
+            return self._give_up()
+        self._reconnects += 1
+        self._failures = 0
+        self._link = _Link.CONNECTING
+        self._down_since = now
+        return [self._reconnect()]
+
+    def tick(self, now: float) -> list[Decision]:
+        """Do what is due by now."""
+        decisions: list[Decision] = []
+        while not self._done:
+            due, timer = min(self._timers(), key=lambda one: one[0], default=(now + 1, None))
+            if timer is None or due > now:
+                break
+            decisions += timer(now)
+        return decisions
+
+    # --- timers: what is due when ----------------------------------------------------------
+
+    def _timers(self) -> Iterator[tuple[float, _Timer]]:
+        if self._link is _Link.OPEN:
+            if self._behind_since is not None:
+                yield self._stall_due(self._behind_since), self._stalled
+            if self._pending >= FRAME or (self._trigger is not None and self._pending > 0):
+                yield max(self._sent_at, self._alive_at) + FAULT_BUDGET, self._stalled
+            elif self._trigger is not None:
+                wait = FINAL_WAIT if self._spoke else min(FIRST_MESSAGE, self._patience)
+                yield self._advanced_at + wait, partial(self._stuck, self._trigger)
+        else:
+            yield self._down_since + self._fault_left, self._out_of_time
+            if self._link is _Link.WAITING:
+                yield self._retry_at, self._retry
+        if self._trigger is None and self._pending < FRAME:
+            if not self._texts.any:
+                yield self._audio_at + NO_AUDIO_BEFORE_TEXT, self._no_audio
+            elif self._link is _Link.OPEN:
+                yield max(self._audio_at + GAP, self._silence_at), self._feed_silence
+                yield self._audio_at + GAP_ENDS, self._no_audio
+
+    def _stall_due(self, since: float) -> float:
+        limit = STALL if self._spoke else FIRST_MESSAGE
+        silent = max(self._alive_at, since) + limit
+        # Messages that bring nothing further are no life either.
+        stuck = max(self._advanced_at, since) + FAULT_BUDGET
+        return min(silent, stuck, max(self._alive_at, since) + self._patience)
+
+    def _stalled(self, now: float) -> list[Decision]:
+        since = max(self._alive_at, self._behind_since or self._alive_at)
+        self._fault_spent += max(0.0, now - since)
+        if self._garbage and not self._spoke:
+            return self.lost(now, NotFlux("what answers there does not send Flux messages"))
+        return self.lost(now, FluxTimeout("Flux stopped answering in the middle of a turn"))
+
+    def _stuck(self, trigger: Trigger, now: float) -> list[Decision]:
+        unheard = self._final is not _Final.CLOSING and self._timeline.client_behind > BEHIND
+        if unheard or not self._spoke:
+            return self._stalled(now)
+        return self._answer(trigger)
+
+    def _out_of_time(self, _: float) -> list[Decision]:
+        if self._last_error is None:
+            self._last_error = FluxTimeout("Flux could not be reached in time")
+        return self._give_up()
+
+    def _retry(self, _: float) -> list[Decision]:
+        self._link = _Link.CONNECTING
+        return [Connect(self._timeline.start)]
+
+    def _no_audio(self, now: float) -> list[Decision]:
+        if not self._texts.any:
+            return self._answer(Trigger.NO_AUDIO)
+        return self._finalise(now, Trigger.NO_AUDIO)
+
+    def _feed_silence(self, now: float) -> list[Decision]:
+        self._silence_at = max(now, self._audio_at + GAP) + FRAME
+        return [SendSilence(FRAME)]
+
+    # --- rules -----------------------------------------------------------------------------
+
+    def _turn_info(self, now: float, info: TurnInfo) -> list[Decision]:
+        line = self._timeline
+        if line.hear(info.audio_window_end):
+            self._advanced_at = now
+        if line.behind <= BEHIND:
+            self._behind_since = None
+        word_at = info.first_word_start
+        finished = self._texts.add(
+            info,
+            line.heard_in_utterance,
+            None if word_at is None else line.in_utterance(word_at),
+        )
+        decisions: list[Decision] = []
+        if shown := self._partials.update(self._texts.preview()):
+            decisions.append(Show(shown))
+        if finished and (ending := self._end_of_turn()):
+            return decisions + ending
+        return decisions + (self._limits(now) or self._step(now))
+
+    def _end_of_turn(self) -> list[Decision]:
+        early = not self._client_ended and self._settings.answer_on == "end-of-turn"
+        if early and self._texts.answer():
+            return self._answer(Trigger.END_OF_TURN)
+        if self._trigger is not None and self._pending <= 0 and self._covered():
+            return self._answer(self._trigger)
+        return []
+
+    def _limits(self, now: float) -> list[Decision]:
+        """``no_speech_timeout`` and ``max_turn``: an assistant's limits, while the client sends."""
+        if self._trigger is not None or self._settings.answer_on != "end-of-turn":
+            return []
+        heard = self._timeline.heard_in_utterance
+        if not self._texts.any:
+            if heard - self._texts.settled_until >= self._settings.no_speech_timeout:
+                return self._answer(Trigger.NO_SPEECH)
+            return []
+        first = self._texts.first_text_at
+        if first is not None and heard - first >= self._settings.max_turn:
+            return self._finalise(now, Trigger.MAX_TURN)
+        return []
+
+    def _finalise(self, now: float, trigger: Trigger) -> list[Decision]:
+        self._trigger = trigger
+        self._pending = 0.0
+        self._advanced_at = now
+        return [StopForwarding(), *self._step(now)]
+
+    def _after_sending(self, now: float) -> list[Decision]:
+        self._sent_at = now
+        if self._timeline.behind > BEHIND and self._behind_since is None:
+            self._behind_since = now
+        return self._step(now)
+
+    def _step(self, now: float) -> list[Decision]:
+        """Go on with finalising: flush, silence, and as soon as Flux keeps up, the end."""
+        if self._trigger is None or self._link is not _Link.OPEN or self._pending > 0:
+            return []
+        if self._final is _Final.FLUSHING:
+            self._final = _Final.SILENCE_SENT
+            self._advanced_at = now
+            return [SendSilence(FINAL_SILENCE)]
+        line = self._timeline
+        silence_is_out = line.sent - line.client_end >= FINAL_SILENCE - 1e-6
+        if (
+            self._final is _Final.SILENCE_SENT
+            and silence_is_out
+            and line.behind <= CLOSE_WHEN_BEHIND
+        ):
+            self._final = _Final.CLOSING
+            # ForceEndTurn takes the last text as it is: with a backlog it would cut a word.
+            force: list[Decision] = [SendControl(FORCE_END_TURN)] if self._force_end_turn else []
+            return [*force, SendControl(CLOSE_STREAM)]
+        return []
+
+    def _covered(self) -> bool:
+        line = self._timeline
+        return line.heard >= line.client_end - COVERS
+
+    def _settled(self) -> bool:
+        return bool(self._texts.answer()) and not self._texts.open
+
+    def _text_is_whole(self) -> bool:
+        line = self._timeline
+        if self._client_ended:
+            return self._pending <= 0 and line.client_behind <= BEHIND
+        still = line.heard_in_utterance - self._texts.changed_at
+        return self._settings.answer_on == "end-of-turn" and still >= STOOD_STILL
+
+    @property
+    def _fault_left(self) -> float:
+        return FAULT_BUDGET - self._fault_spent
+
+    @property
+    def _patience(self) -> float:
+        """How long Flux may be silent; never so short that a healthy stream is given up."""
+        return max(self._fault_left, LEAST_PATIENCE)
+
+    def _replay_from(self) -> float:
+        heard = self._timeline.heard_in_utterance
+        begin = heard - REPLAY_BEFORE
+        open_at = self._texts.open_text_at
+        if open_at is not None and heard - open_at <= LONGEST_REPLAY:
+            begin = open_at - REPLAY_BEFORE
+        elif open_at is not None:
+            begin = heard
+        return max(self._timeline.start, begin, self._texts.settled_until)
+
+    def _reconnect(self) -> Connect:
+        self._remember_best()
+        at = self._replay_from()
+        open_at = self._texts.open_text_at
+        heard = self._timeline.heard_in_utterance
+        too_long = open_at is not None and heard - open_at > LONGEST_REPLAY
+        self._texts.restart(keep_open=too_long)
+        self._timeline.restart(at)
+        self._final = _Final.FLUSHING
+        self._behind_since = None
+        return Connect(at)
+
+    def _remember_best(self) -> None:
+        text, heard = self._texts.answer(), self._timeline.heard_in_utterance
+        if text and heard >= self._best[1]:
+            self._best = (text, heard)
+
+    def _give_up(self) -> list[Decision]:
+        self._remember_best()
+        text, _ = self._best
+        if text:
+            return self._finish(Transcript(text, Trigger.CONNECTION_LOST))
+        return self._finish(self._last_error or ConnectionLost("the connection to Flux was lost"))
+
+    def _answer(self, trigger: Trigger) -> list[Decision]:
+        self._remember_best()
+        text = self._texts.answer()
+        if not text or not (trigger is Trigger.END_OF_TURN or self._covered()):
+            text = self._best[0]
+        return self._finish(Transcript(text, trigger))
+
+    def _finish(self, outcome: Transcript | WyomingFluxError) -> list[Decision]:
+        self._done = True
+        decisions: list[Decision] = []
+        if isinstance(outcome, Transcript) and (rest := self._partials.finish(outcome.text)):
+            decisions.append(Show(rest))
+        return [*decisions, Finish(outcome)]
