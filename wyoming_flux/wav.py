@@ -84,23 +84,14 @@ class WavReader:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes and return the PCM in them; ``format`` is known when there is any."""
-        if self.format is not None:
-            return self._audio(data)
         if data:
             self._empty = False
-        self._buffer += data
-        while self.format is None:
-            skipped = min(self._skip, len(self._buffer))
-            del self._buffer[:skipped]
-            self._skip -= skipped
-            if self._skip or len(self._buffer) < self._wanted:
-                return b""
-            part = bytes(self._buffer[: self._wanted])
-            del self._buffer[: self._wanted]
-            self._part(part)
-        rest = bytes(self._buffer)
-        self._buffer.clear()
-        return self._audio(rest)
+        if self.format is None:
+            data = self._header(data)
+        if self.announced is not None:
+            data = data[: self.announced - self.given]
+        self.given += len(data)
+        return data
 
     def finish(self) -> None:
         """Check, at the end of the bytes, that there was audio in them."""
@@ -113,11 +104,26 @@ class WavReader:
         if self.given < self.format.frame_bytes:
             raise InvalidAudio("The WAV holds no audio: there is a header, but not one sample.")
 
-    def _audio(self, data: bytes) -> bytes:
-        if self.announced is not None:
-            data = data[: self.announced - self.given]
-        self.given += len(data)
-        return data
+    def _header(self, data: bytes) -> bytes:
+        """Take the header's parts that are complete; return what is beyond them, audio then."""
+        self._buffer += data
+        while (part := self._next_part()) is not None:
+            self._part(part)
+        if self.format is None:
+            return b""
+        audio = bytes(self._buffer)
+        self._buffer.clear()
+        return audio
+
+    def _next_part(self) -> bytes | None:
+        skipped = min(self._skip, len(self._buffer))
+        del self._buffer[:skipped]
+        self._skip -= skipped
+        if self.format is not None or self._skip or len(self._buffer) < self._wanted:
+            return None
+        part = bytes(self._buffer[: self._wanted])
+        del self._buffer[: self._wanted]
+        return part
 
     def _riff(self, part: bytes) -> None:
         if not is_wav(part):

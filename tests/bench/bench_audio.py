@@ -83,7 +83,7 @@ def _measure(source: AudioFormat, rate: int, seconds: float, repeat: int) -> Row
 
 def _soxr(source: AudioFormat, rate: int, chunks: list[bytes]) -> Callable[[], None]:
     """Return the same work with soxr (HQ) in place of our filter; the mixing is ours."""
-    import soxr
+    import soxr  # type: ignore[import-untyped]  # it has no type information
 
     from wyoming_flux.resample import Mixer
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-import soxr
+import soxr  # type: ignore[import-untyped]  # it has no type information
 from numpy.typing import NDArray
 
 from wyoming_flux.audio import INPUT_RATES, AudioFormat, Converter
