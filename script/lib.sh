@@ -6,6 +6,9 @@ TOOLS=$ROOT/.tools
 REQUIREMENTS=$ROOT/requirements
 cd "$ROOT" || exit
 
+# Home Assistant takes seconds to load without byte code; where the machine forbids it, not in here.
+unset PYTHONDONTWRITEBYTECODE
+
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() {
     say "$*"
@@ -13,10 +16,15 @@ die() {
 }
 
 # The comment block at the top of a script is its --help.
-help_text() { sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$0"; }
+help_if_asked() {
+    case ${1:-} in
+        -h | --help) sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p;}' "$ROOT/script/${0##*/}" && exit 0 ;;
+    esac
+}
 
 # A mirror that pip is configured with serves uv too; without one, both use PyPI.
 use_pips_index() {
+    [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
     [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}${UV_CONFIG_FILE:-}" ] || return 0
     local url=${PIP_INDEX_URL:-}
     [ -n "$url" ] || url=$(some_python -m pip config get global.index-url 2>/dev/null) || return 0
