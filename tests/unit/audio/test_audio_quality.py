@@ -15,6 +15,8 @@ from wyoming_flux.audio import INPUT_RATES, AudioFormat, Converter
 from wyoming_flux.settings import SAMPLE_RATES
 
 RATIOS = [(rate, to) for rate in INPUT_RATES for to in SAMPLE_RATES if rate != to]
+# 48000 -> 44100 is not among them: that input ends before the stop band begins.
+REDUCING = [(rate, to) for rate, to in RATIOS if 0.5 * rate > 0.55 * to]
 SECONDS = 0.4
 LOUD = 30000.0
 """Amplitude of test tones, in units of a 16-bit sample."""
@@ -87,25 +89,21 @@ def test_pass_band_is_flat_and_nothing_is_added(rate: int, to: int) -> None:
     assert worst <= -80
 
 
-@pytest.mark.parametrize(("rate", "to"), [pair for pair in RATIOS if pair[0] > pair[1]])
+@pytest.mark.parametrize(("rate", "to"), REDUCING)
 def test_stop_band_is_80_db_down(rate: int, to: int) -> None:
     """From 0.55 of the lower rate: a tone there leaves, wherever it folds to, -80 dB at most."""
     # A quiet tone inside keeps the rounding busy: without it small remains would round to nothing.
     inside = 0.1 * to
     highest = 0.499 * rate
-    lowest = 0.55 * to
     # The edge, where windowed filters are worst, in small steps; then up to half the input's rate.
     near = [part * to for part in np.linspace(0.55, 0.6, 11) if part * to < highest]
-    far = list(np.geomspace(lowest, highest, 7)) if highest > lowest else []
+    far = np.geomspace(0.55 * to, highest, 7)
     worst = -math.inf
     for frequency in [*near, *far]:
         signal = _tone(frequency, rate, LOUD) + _tone(inside, rate, 1000.0)
         out = _middle(_resample(signal, rate, to))
         rest = _without(_spectrum(out), inside, to, len(out))
         worst = max(worst, _db(float(rest.max()) / LOUD))
-    if not near and not far:
-        # 48000 -> 44100: the input ends before the stop band begins.
-        return
     print(f"{rate:>6} -> {to:<5}  stop band {worst:.1f} dB")
     assert worst <= -80
 
