@@ -89,7 +89,7 @@ class Converter:
     ``sample_rate`` is the stream's rate in Hz (:data:`wyoming_flux.settings.SAMPLE_RATES`); raises
     :class:`InvalidSetting` for any other. Unless ``source.matches(sample_rate)`` the constructor
     imports numpy and designs the filter of this ratio, if that has not happened yet in this process
-    (about 0.1 s and some ms): call it, or :func:`prepare`, outside of the event loop.
+    (tenths of a second and some ms): call it, or :func:`prepare`, outside of the event loop.
 
     What comes out is s16le mono, in whole samples. Channels are averaged. When the rate changes,
     audio comes out in blocks of 80 ms, a few ms late for want of the filter's look-ahead, but not
@@ -150,7 +150,7 @@ class Converter:
 
 
 def prepare() -> None:
-    """Import numpy, which takes about 0.1 s of file access: to be called outside an event loop."""
+    """Import numpy, which takes tenths of a second and 20 MB: to be called outside an event loop."""
     from . import resample  # noqa: F401 - imported for the effect
 
 
