@@ -1,0 +1,149 @@
+"""Deepgram Flux as speech-to-text: one entry is one way to Flux."""
+
+import logging
+from typing import Final
+
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP, Platform
+from homeassistant.core import Event, HomeAssistant
+from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryError
+from homeassistant.helpers.event import async_track_utc_time_change
+from homeassistant.util.ssl import get_default_context
+
+from wyoming_flux.audio import AudioFormat, Converter
+from wyoming_flux.errors import (
+    AuthFailed,
+    EndpointNotFound,
+    InvalidSetting,
+    NotFlux,
+    WyomingFluxError,
+)
+from wyoming_flux.flux import Connector, Endpoint
+
+from . import issues
+from . import options as opt
+from .check import async_check
+from .const import (
+    CONF_DAILY_MINUTES,
+    CONF_HOME_NAMES,
+    CONF_SERVE,
+    CONF_TOKEN,
+    CONF_WORKER_URL,
+    DOMAIN,
+)
+from .data import FluxConfigEntry, FluxData
+from .health import Health
+from .names import HomeNames
+from .serve import NetworkServer
+from .usage import DailyUsage, store
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+PLATFORMS: Final = (Platform.SENSOR, Platform.STT)
+
+_PIPELINE_RATE: Final = 16000
+"""Samples per second of all audio of a pipeline."""
+
+
+async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool:
+    """Set up an entry: check the endpoint, then make the entities.
+
+    A wrong token asks for a new one, an endpoint that is not Flux is said to be wrong. All other
+    faults may pass, and each turn connects afresh: so the entities are there, unavailable.
+    """
+    known = opt.complete(entry.options)
+    try:
+        endpoint = Endpoint.from_url(entry.data[CONF_WORKER_URL], token=entry.data.get(CONF_TOKEN))
+        turn = opt.turn_settings(known)
+        settings = opt.flux_settings(known)
+        endpoint.check(settings)
+    except InvalidSetting as err:
+        raise ConfigEntryError(
+            translation_domain=DOMAIN,
+            translation_key="invalid_setting",
+            translation_placeholders={"reason": str(err)},
+        ) from err
+    # Home Assistant's own context trusts what it trusts, and is made outside the event loop.
+    context = await hass.async_add_executor_job(get_default_context)
+    connector = Connector(endpoint, ssl_context=context)
+    if settings.sample_rate != _PIPELINE_RATE:
+        # Imports numpy and designs the filter, once: the first turn must not wait for it.
+        source = AudioFormat(_PIPELINE_RATE, 2, 1)
+        await hass.async_add_executor_job(Converter, source, settings.sample_rate)
+
+    usage = DailyUsage(hass, entry.entry_id, known[CONF_DAILY_MINUTES])
+    await usage.async_load()
+
+    def use_names() -> None:
+        merged = opt.keyterms(known, data.names.names)
+        if merged.cut and merged.cut != data.keyterms_cut:
+            _LOGGER.info("%s: %d key terms do not fit and are not used", entry.title, merged.cut)
+        data.keyterms_cut = merged.cut
+        data.settings = settings.with_keyterms(merged.terms)
+
+    data = entry.runtime_data = FluxData(
+        connector=connector,
+        turn=turn,
+        settings=settings,
+        names=HomeNames(hass, use_names),
+        health=Health(hass, entry, connector, lambda: data.settings),
+        usage=usage,
+    )
+    await _async_first_look(data)
+
+    use_names()
+    if known[CONF_HOME_NAMES]:
+        data.names.async_start()
+        entry.async_on_unload(data.names.async_stop)
+    entry.async_on_unload(
+        async_track_utc_time_change(hass, usage.new_day, hour=0, minute=0, second=0)
+    )
+    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+
+    server = NetworkServer(hass, entry) if known[CONF_SERVE] else None
+
+    async def stop(_event: Event) -> None:
+        # Entries are not unloaded when Home Assistant stops.
+        if server is not None:
+            await server.async_stop()
+        await data.async_stop()
+
+    entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, stop))
+    if server is not None:
+        entry.async_on_unload(server.async_stop)
+        await server.async_start()
+    return True
+
+
+async def _async_first_look(data: FluxData) -> None:
+    try:
+        await async_check(data.connector, data.settings)
+    except AuthFailed as err:
+        raise ConfigEntryAuthFailed(
+            translation_domain=DOMAIN, translation_key="invalid_auth"
+        ) from err
+    except (NotFlux, EndpointNotFound) as err:
+        raise ConfigEntryError(
+            translation_domain=DOMAIN,
+            translation_key=err.code.replace("-", "_"),
+            translation_placeholders={"host": data.connector.endpoint.host},
+        ) from err
+    except WyomingFluxError as err:
+        data.health.failed(err)
+    else:
+        data.health.succeeded()
+
+
+async def async_unload_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool:
+    """Unload an entry, in the middle of a turn if it must be."""
+    data = entry.runtime_data
+    await data.async_stop()
+    unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    data.stopping = unloaded
+    await data.usage.async_save()
+    issues.clear(hass, entry, *issues.ALL)
+    return unloaded
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> None:
+    """Forget what was kept for an entry."""
+    await store(hass, entry.entry_id).async_remove()

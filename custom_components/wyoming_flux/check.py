@@ -1,0 +1,137 @@
+"""The live check: is this Flux, and does it take what we ask for? Used before anything is saved."""
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wyoming_flux.errors import (
+    AuthFailed,
+    CertificateInvalid,
+    ConnectionLost,
+    EndpointNotFound,
+    FluxTimeout,
+    InvalidSetting,
+    NotFlux,
+    PaymentRequired,
+    QuotaExceeded,
+    Refused,
+    WyomingFluxError,
+)
+from wyoming_flux.flux import Connector, Endpoint, FluxFault, Garbage
+from wyoming_flux.keyterms import merge
+from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, MAX_KEYTERM_CHARACTERS, FluxSettings
+
+from .const import CONF_KEYTERMS, CONF_MIP_OPT_OUT, CONF_SAMPLE_RATE, CONF_TOKEN, CONF_WORKER_URL
+
+ANSWER_TIMEOUT: Final = 5.0
+"""Seconds in which Flux has to say something."""
+_SILENCE_SECONDS: Final = 0.5
+_FRAME_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, for a form: the field, the key of the text, and what the text needs."""
+
+    field: str
+    key: str
+    placeholders: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+async def async_check(connector: Connector, settings: FluxSettings) -> tuple[str, ...]:
+    """Open a stream, send half a second of silence and wait for a message of Flux.
+
+    Returns the names of the parameters that the endpoint refused. Raises
+    :class:`wyoming_flux.errors.WyomingFluxError`. Takes at most five seconds more than connecting.
+    """
+    connection = await connector.connect(settings)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            frame = bytes(2 * int(settings.sample_rate * _FRAME_SECONDS))
+            for _ in range(round(_SILENCE_SECONDS / _FRAME_SECONDS)):
+                await connection.send_audio(frame)
+            message = await connection.receive()
+    except TimeoutError:
+        raise FluxTimeout(
+            f"{connector.endpoint.host} takes audio, but said nothing for {ANSWER_TIMEOUT:g} s"
+        ) from None
+    finally:
+        await connection.close()
+    match message:
+        case Garbage():
+            raise NotFlux(f"{connector.endpoint.host} does not speak the language of Flux")
+        case FluxFault(code=code, description=description):
+            raise Refused(f"Flux refused: {description or code}", upstream_code=code or None)
+        case _:
+            pass  # any other message proves that Flux is there
+    return connection.dropped
+
+
+def setting_fault(
+    error: InvalidSetting, *, url: str, options: Mapping[str, object] | None = None
+) -> Fault:
+    """Return what to say about a value that cannot work."""
+    match error.name:
+        case "worker_url":
+            try:
+                Endpoint.from_url(url)
+            except InvalidSetting:
+                return Fault(CONF_WORKER_URL, "invalid_url", {"reason": str(error)})
+            return Fault(CONF_WORKER_URL, "insecure_token")
+        case "token":
+            return Fault(CONF_TOKEN, "invalid_token")
+        case name if options is not None and name in options:
+            return Fault(name, "invalid_value", {"reason": str(error)})
+        case _:
+            return Fault("base", "invalid_value", {"reason": str(error)})
+
+
+def keyterm_fault(terms: Sequence[str]) -> Fault | None:
+    """Return what is wrong with typed key terms: Flux would refuse or lose some of them."""
+    if any(len(term) > MAX_KEYTERM_CHARACTERS for term in terms):
+        return Fault(CONF_KEYTERMS, "keyterm_too_long", {"limit": str(MAX_KEYTERM_CHARACTERS)})
+    if cut := merge(terms).cut:
+        return Fault(CONF_KEYTERMS, "too_many_keyterms", {"cut": str(cut)})
+    return None
+
+
+def endpoint_fault(error: WyomingFluxError, connector: Connector, settings: FluxSettings) -> Fault:
+    """Return what to say about an endpoint that could not be used."""
+    reason = {"reason": str(error)}
+    match error:
+        case AuthFailed(status=int(status)) if 300 <= status < 400:
+            return Fault(CONF_WORKER_URL, "login_page")
+        case AuthFailed():
+            missing = connector.endpoint.token is None
+            return Fault(CONF_TOKEN, "missing_token" if missing else "invalid_auth")
+        case QuotaExceeded():
+            return Fault("base", "quota", reason)
+        case PaymentRequired():
+            return Fault("base", "payment", reason)
+        case EndpointNotFound():
+            return Fault(CONF_WORKER_URL, "endpoint_not_found", reason)
+        case NotFlux():
+            return Fault(CONF_WORKER_URL, "not_flux")
+        case CertificateInvalid():
+            return Fault(CONF_WORKER_URL, "tls", reason)
+        case Refused() if connector.plain:
+            return plain_fault(settings) or Fault("base", "refused", reason)
+        case Refused():
+            return Fault("base", "refused", reason)
+        case FluxTimeout() | ConnectionLost():
+            return Fault(CONF_WORKER_URL, "no_answer", reason)
+        case _:
+            return Fault(CONF_WORKER_URL, "unreachable", reason)
+
+
+def plain_fault(settings: FluxSettings) -> Fault | None:
+    """Return what a Worker that ignores parameters cannot do of what was asked for."""
+    if settings.mip_opt_out:
+        return Fault(CONF_MIP_OPT_OUT, "plain_mip_opt_out")
+    if settings.sample_rate != DEFAULT_SAMPLE_RATE:
+        return Fault(CONF_SAMPLE_RATE, "plain_sample_rate")
+    if settings.keyterms:
+        return Fault(CONF_KEYTERMS, "plain_keyterms")
+    return None

@@ -1,0 +1,61 @@
+"""What one loaded entry consists of."""
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass, field
+
+from homeassistant.config_entries import ConfigEntry
+
+from wyoming_flux.flux import Connector
+from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.turn import Transcriber
+
+from .health import Health
+from .names import HomeNames
+from .usage import DailyUsage
+
+type FluxConfigEntry = ConfigEntry[FluxData]
+
+
+@dataclass(slots=True)
+class FluxData:
+    """The parts of a loaded entry that its entities share."""
+
+    connector: Connector
+    turn: TurnSettings
+    settings: FluxSettings
+    """What the next stream is asked for, key terms included; replaced when names change."""
+    names: HomeNames
+    health: Health
+    usage: DailyUsage
+    keyterms_cut: int = 0
+    """How many key terms did not fit."""
+    stopping: bool = False
+    """Whether the entry is being unloaded, or Home Assistant stops: no new turns."""
+    _running: set[Transcriber] = field(default_factory=set)
+
+    def begin(self, language: str) -> Transcriber:
+        """Begin a turn: it connects at once. It must be ended by :meth:`async_end`."""
+        settings = self.settings
+        if settings.model == "flux-general-multi":
+            # A hint of two letters is what Flux takes.
+            settings = dataclasses.replace(settings, language=language.partition("-")[0])
+        turn = Transcriber(self.connector, settings, self.turn)
+        self._running.add(turn)
+        turn.start()
+        return turn
+
+    async def async_end(self, turn: Transcriber) -> None:
+        """Close all that belongs to a turn, and count what it cost, once."""
+        try:
+            await turn.close()
+        finally:
+            if turn in self._running:
+                self._running.discard(turn)
+                self.usage.add(turn.stats.audio_seconds)
+
+    async def async_stop(self) -> None:
+        """End every turn that runs, and let no other begin."""
+        self.stopping = True
+        self.health.async_stop()
+        await asyncio.gather(*(self.async_end(turn) for turn in tuple(self._running)))

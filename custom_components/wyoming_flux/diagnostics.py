@@ -1,0 +1,62 @@
+"""What helps to find a fault, and nothing private: no token, URL, name or word said."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from homeassistant.components.diagnostics import async_redact_data
+from homeassistant.core import HomeAssistant
+
+from wyoming_flux import __version__
+
+from .const import CONF_KEYTERMS, CONF_TOKEN, CONF_WAKE_PHRASES, CONF_WORKER_URL
+from .data import FluxConfigEntry
+
+# The title may hold the host.
+_REDACTED: Final = frozenset(
+    {CONF_TOKEN, CONF_WORKER_URL, CONF_KEYTERMS, CONF_WAKE_PHRASES, "title", "unique_id"}
+)
+
+
+async def async_get_config_entry_diagnostics(
+    _hass: HomeAssistant, entry: FluxConfigEntry
+) -> dict[str, Any]:
+    """Return the diagnostics of an entry."""
+    data = entry.runtime_data
+    connector = data.connector
+    return {
+        "library": __version__,
+        "entry": async_redact_data(_plain(entry.as_dict()), _REDACTED),
+        "endpoint": {
+            "route": connector.endpoint.route.value,
+            "encrypted": connector.endpoint.secure,
+            "has_token": connector.endpoint.token is not None,
+            "plain_worker": connector.plain,
+            "refused_parameters": list(connector.dropped),
+        },
+        "stream": {
+            "sample_rate": data.settings.sample_rate,
+            "model": data.settings.model,
+            "eot_threshold": data.settings.effective_eot_threshold,
+            "eot_timeout_ms": data.settings.effective_eot_timeout_ms,
+            "keyterms": len(data.settings.keyterms),
+            "keyterms_that_do_not_fit": data.keyterms_cut,
+            "names_of_the_home": len(data.names.names),
+        },
+        "health": {
+            "available": data.health.available,
+            "last_error": data.health.last_error,
+            "last_response_ms": data.health.last_response_ms,
+        },
+        "minutes_today": round(data.usage.seconds / 60, 3),
+    }
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry with how many terms there are, where the terms themselves are left out."""
+    options = entry.get("options", {})
+    counts = {
+        f"{key}_count": len(options[key])
+        for key in (CONF_KEYTERMS, CONF_WAKE_PHRASES)
+        if key in options
+    }
+    return {**entry, "options": {**options, **counts}}

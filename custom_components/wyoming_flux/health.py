@@ -1,0 +1,194 @@
+"""Whether Flux can be used: said once when it changes, by log, state, repair issue and prompt."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers.event import async_call_later
+
+from wyoming_flux.errors import (
+    AuthFailed,
+    ConnectionLost,
+    EndpointError,
+    EndpointNotFound,
+    FluxTimeout,
+    NotFlux,
+    PaymentRequired,
+    QuotaExceeded,
+    Refused,
+    Unreachable,
+    WyomingFluxError,
+)
+from wyoming_flux.flux import Connector
+from wyoming_flux.server.report import TurnReport
+from wyoming_flux.settings import FluxSettings
+from wyoming_flux.turn import Trigger
+
+from . import issues
+from .check import async_check
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+_TRIGGERS: Final = frozenset(Trigger)
+_ERRORS: Final[dict[str, type[EndpointError]]] = {
+    kind.code: kind
+    for kind in (
+        AuthFailed,
+        PaymentRequired,
+        EndpointNotFound,
+        NotFlux,
+        Refused,
+        Unreachable,
+        FluxTimeout,
+        ConnectionLost,
+    )
+}
+"""Errors of turns on the network by their code; ``quota`` may be our own limit."""
+
+RETRY_FIRST: Final = 30.0
+RETRY_LONGEST: Final = 600.0
+"""Seconds until the next look at an endpoint that was lost; doubled each time."""
+
+
+class Health:
+    """What the last use of the endpoint has shown.
+
+    Knows nothing of turns: whoever used the endpoint reports how that went.
+    """
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        entry: ConfigEntry,
+        connector: Connector,
+        settings: Callable[[], FluxSettings],
+    ) -> None:
+        """Begin in good health; ``settings`` says what the background check asks for."""
+        self.available = True
+        self.last_error: str | None = None
+        """Code of the last error since the start; it stays when all is well again."""
+        self.last_response_ms: float | None = None
+        """Milliseconds from the end of speech to the text, in the last turn that gave one."""
+        self._hass = hass
+        self._entry = entry
+        self._connector = connector
+        self._settings = settings
+        self._failing: str | None = None
+        self._limited = False
+        self._stopped = False
+        self._retry_in = RETRY_FIRST
+        self._cancel_retry: CALLBACK_TYPE | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @callback
+    def async_listen(self, listener: Callable[[], None]) -> CALLBACK_TYPE:
+        """Tell somebody when anything here changes; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @callback
+    def succeeded(self, response_ms: float | None = None) -> None:
+        """Flux has answered."""
+        if response_ms is not None:
+            self.last_response_ms = response_ms
+        if self._failing is not None:
+            _LOGGER.info("%s can be used again", self._entry.title)
+        self._failing = None
+        self._limited = False
+        self._retry_in = RETRY_FIRST
+        self._stop_retrying()
+        self.available = True
+        issues.clear(self._hass, self._entry, issues.QUOTA, issues.PAYMENT, issues.DAILY_LIMIT)
+        self._parameters_seen()
+        self._tell()
+
+    @callback
+    def failed(self, error: WyomingFluxError) -> None:
+        """Flux could not be used: one line in the log until it can be used again."""
+        self.last_error = error.code
+        known = self._failing == error.code
+        _LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s: %s", self._entry.title, error)
+        if isinstance(error, EndpointError):
+            self._failing = error.code
+            self.available = False
+            self._act_on(error)
+        self._parameters_seen()
+        self._tell()
+
+    @callback
+    def limit_reached(self, error: QuotaExceeded) -> None:
+        """Say, once, that the user's own daily limit kept a turn from starting."""
+        self.last_error = error.code
+        _LOGGER.log(
+            logging.DEBUG if self._limited else logging.WARNING, "%s: %s", self._entry.title, error
+        )
+        self._limited = True
+        issues.create(self._hass, self._entry, issues.DAILY_LIMIT)
+        self._tell()
+
+    @callback
+    def reported(self, report: TurnReport) -> None:
+        """Take what became of a turn on the network; the server has logged and answered it."""
+        if report.outcome in _TRIGGERS:
+            self.succeeded()
+        elif (kind := _ERRORS.get(report.outcome)) is not None:
+            self.failed(kind(f"a client on the network was answered with {report.outcome}"))
+
+    @callback
+    def async_stop(self) -> None:
+        """Look no more."""
+        self._stopped = True
+        self._stop_retrying()
+
+    def _act_on(self, error: EndpointError) -> None:
+        if isinstance(error, AuthFailed):
+            # Only a person can help, and is asked once: Home Assistant starts no second prompt.
+            self._stop_retrying()
+            self._entry.async_start_reauth(self._hass)
+            return
+        if isinstance(error, QuotaExceeded):
+            issues.create(self._hass, self._entry, issues.QUOTA)
+        elif isinstance(error, PaymentRequired):
+            issues.create(self._hass, self._entry, issues.PAYMENT)
+        if self._cancel_retry is None and not self._stopped:
+            self._cancel_retry = async_call_later(self._hass, self._retry_in, self._retry)
+            self._retry_in = min(2 * self._retry_in, RETRY_LONGEST)
+
+    def _parameters_seen(self) -> None:
+        connector = self._connector
+        issues.toggle(self._hass, self._entry, issues.PLAIN_WORKER, on=bool(connector.plain))
+        issues.toggle(
+            self._hass,
+            self._entry,
+            issues.PARAMETERS_REFUSED,
+            on=bool(connector.dropped),
+            parameters=", ".join(connector.dropped),
+        )
+
+    @callback
+    def _retry(self, _now: datetime) -> None:
+        self._cancel_retry = None
+        # Home Assistant keeps the task, and cancels it when the entry is unloaded.
+        _ = self._entry.async_create_background_task(
+            self._hass, self._check(), f"{self._entry.title}: is Flux back?"
+        )
+
+    async def _check(self) -> None:
+        try:
+            await async_check(self._connector, self._settings())
+        except WyomingFluxError as err:
+            self.failed(err)
+        else:
+            self.succeeded()
+
+    def _stop_retrying(self) -> None:
+        if self._cancel_retry is not None:
+            self._cancel_retry()
+            self._cancel_retry = None
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()

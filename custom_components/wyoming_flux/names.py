@@ -1,0 +1,190 @@
+"""The names of the home as key terms: "Ecobee" is not "incubi" to whoever was told.
+
+Two halves: :func:`rank` decides what is worth telling (pure), :class:`HomeNames` collects the
+names from the registries whenever they change, so that a turn finds them ready.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from homeassistant.components.homeassistant.const import DATA_EXPOSED_ENTITIES
+from homeassistant.components.homeassistant.exposed_entities import (
+    async_listen_entity_updates,
+    async_should_expose,
+)
+from homeassistant.const import EVENT_STATE_CHANGED
+from homeassistant.core import CALLBACK_TYPE, Event, EventStateChangedData, HomeAssistant, callback
+from homeassistant.helpers import area_registry as ar
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import floor_registry as fr
+from homeassistant.helpers import intent
+from homeassistant.helpers.debounce import Debouncer
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+LIMIT: Final = 50
+"""Key terms that the home may take of Flux's hundred."""
+SETTLE: Final = 2.0
+"""Seconds that changes are gathered for: a start or a rename fires hundreds of events."""
+
+_ASSISTANT: Final = "conversation"
+_DOMAINS: Final = ("light", "switch", "cover", "climate", "media_player", "scene", "script")
+"""What people call by name most, in this order; everything else comes after."""
+
+_ENTITY_FIELDS: Final = frozenset({"aliases", "area_id", "device_id", "name", "original_name"})
+_DEVICE_FIELDS: Final = frozenset({"area_id", "name", "name_by_user", "parent_device_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An area or a floor in which something can be controlled by voice."""
+
+    names: tuple[str, ...]
+    """Its name, then its aliases."""
+    things: int
+    """How many exposed things there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """An entity that is exposed to Assist."""
+
+    domain: str
+    names: tuple[str, ...]
+    """What it answers to, in the user's order."""
+    short: str = ""
+    """Its name without the name of its device; empty if there is none of its own."""
+
+
+def rank(
+    areas: Iterable[Place], floors: Iterable[Place], things: Iterable[Thing], limit: int = LIMIT
+) -> tuple[str, ...]:
+    """Return at most ``limit`` names, those first that are most worth knowing.
+
+    Areas, then floors, the fullest first; then things by domain, within a domain the full names
+    before the short ones. A name comes once, whatever its case.
+    """
+    ordered: list[str] = []
+    for places in (areas, floors):
+        for place in sorted(places, key=lambda one: (-one.things, one.names)):
+            ordered += place.names if place.things else ()
+    by_domain: dict[str, list[Thing]] = {}
+    for thing in things:
+        by_domain.setdefault(thing.domain if thing.domain in _DOMAINS else "", []).append(thing)
+    for domain in (*_DOMAINS, ""):
+        group = sorted(by_domain.get(domain, ()), key=lambda one: one.names)
+        ordered += [name for thing in group for name in thing.names]
+        ordered += [thing.short for thing in group]
+    kept: dict[str, str] = {}
+    for name in (" ".join(name.split()) for name in ordered):
+        # "21" or "-" is no name that anybody has to be taught.
+        if any(character.isalpha() for character in name):
+            kept.setdefault(name.casefold(), name)
+    return tuple(kept.values())[:limit]
+
+
+class HomeNames:
+    """The ranked names of this home, kept fresh."""
+
+    def __init__(self, hass: HomeAssistant, changed: Callable[[], None]) -> None:
+        """Take whom to tell when :attr:`names` are others than before."""
+        self.names: tuple[str, ...] = ()
+        self._hass = hass
+        self._changed = changed
+        self._unsubscribe: list[CALLBACK_TYPE] = []
+        self._refresh = Debouncer[None](
+            hass, _LOGGER, cooldown=SETTLE, immediate=False, function=self._collect
+        )
+
+    @callback
+    def async_start(self) -> None:
+        """Collect the names now, and again after every change that may matter."""
+        listen = self._hass.bus.async_listen
+        self._unsubscribe = [
+            listen(ar.EVENT_AREA_REGISTRY_UPDATED, self._event),
+            listen(fr.EVENT_FLOOR_REGISTRY_UPDATED, self._event),
+            listen(er.EVENT_ENTITY_REGISTRY_UPDATED, self._event, event_filter=_entity_matters),
+            listen(dr.EVENT_DEVICE_REGISTRY_UPDATED, self._event, event_filter=_device_matters),
+            listen(EVENT_STATE_CHANGED, self._event, event_filter=_came_or_went),
+        ]
+        if DATA_EXPOSED_ENTITIES in self._hass.data:
+            self._unsubscribe.append(
+                async_listen_entity_updates(
+                    self._hass, _ASSISTANT, self._refresh.async_schedule_call
+                )
+            )
+        self._collect()
+
+    @callback
+    def async_stop(self) -> None:
+        """Listen no longer."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe.clear()
+        self._refresh.async_shutdown()
+
+    @callback
+    def _event(self, _event: Event[Any]) -> None:
+        self._refresh.async_schedule_call()
+
+    @callback
+    def _collect(self) -> None:
+        names = collect(self._hass)
+        if names != self.names:
+            self.names = names
+            self._changed()
+
+
+@callback
+def collect(hass: HomeAssistant) -> tuple[str, ...]:
+    """Return the ranked names of what is exposed to Assist in this Home Assistant."""
+    if DATA_EXPOSED_ENTITIES not in hass.data:
+        return ()  # nothing can be exposed before the core integration is there
+    entities = er.async_get(hass)
+    floors = fr.async_get(hass)
+    things: list[Thing] = []
+    in_area: dict[str, int] = {}
+    for state in hass.states.async_all():
+        if not async_should_expose(hass, _ASSISTANT, state.entity_id):
+            continue
+        entry = entities.async_get(state.entity_id)
+        names = tuple(name for name in intent.async_get_entity_aliases(hass, entry, state=state))
+        short = ""
+        if entry is not None:
+            if (area_id := er.async_get_effective_area_id(hass, entry)) is not None:
+                in_area[area_id] = in_area.get(area_id, 0) + 1
+            if er.async_get_full_entity_name(hass, entry) in names:
+                # Where the user took the name off the list, its short form is not wanted either.
+                short = er.async_get_unprefixed_name(hass, entry)
+        things.append(Thing(state.domain, names, short))
+    areas = ar.async_get(hass).areas.values()
+    on_floor: dict[str, int] = {}
+    for area in areas:
+        if area.floor_id is not None:
+            on_floor[area.floor_id] = on_floor.get(area.floor_id, 0) + in_area.get(area.id, 0)
+    return rank(
+        [Place((area.name, *sorted(area.aliases)), in_area.get(area.id, 0)) for area in areas],
+        [
+            Place((floor.name, *sorted(floor.aliases)), on_floor.get(floor.floor_id, 0))
+            for floor in floors.floors.values()
+        ],
+        things,
+    )
+
+
+@callback
+def _entity_matters(data: er.EventEntityRegistryUpdatedData) -> bool:
+    return data["action"] == "update" and not _ENTITY_FIELDS.isdisjoint(data["changes"])
+
+
+@callback
+def _device_matters(data: dr.EventDeviceRegistryUpdatedData) -> bool:
+    return data["action"] == "update" and not _DEVICE_FIELDS.isdisjoint(data["changes"])
+
+
+@callback
+def _came_or_went(data: EventStateChangedData) -> bool:
+    return data["old_state"] is None or data["new_state"] is None

@@ -1,0 +1,118 @@
+"""Home Assistant in the test's own process, the integration in it, and the simulator on loopback."""
+
+import math
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from homeassistant.core import HomeAssistant
+from homeassistant.setup import async_setup_component
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
+from syrupy.assertion import SnapshotAssertion
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+# Imported first: Home Assistant's test tools have a package of this name, too.
+import custom_components.wyoming_flux  # noqa: F401
+from wyoming_flux.simulator import Simulator
+
+DOMAIN = "wyoming_flux"
+ENTRY_ID = "01JTEST00000000000000000FX"
+ENGINE = "stt.deepgram_flux"
+TOKEN = "door-opener"
+RATE = 16000
+
+
+class Worker(Simulator):
+    """The simulator as our Worker shows itself; ``plain``: as the ten-line Worker does."""
+
+    plain = False
+
+    def _decorate(self, websocket: ServerConnection, request: Request, response: Response) -> None:
+        super()._decorate(websocket, request, response)
+        if not self.plain:
+            response.headers["x-wyoming-flux-worker"] = "0.1.0"
+
+
+type StartWorker = Callable[..., Awaitable[Worker]]
+type SetUp = Callable[..., Awaitable[MockConfigEntry]]
+
+
+@pytest.fixture(autouse=True)
+def _integration(enable_custom_integrations: None, socket_enabled: None) -> None:
+    """Let Home Assistant find the integration, and the tests use loopback."""
+
+
+@pytest.fixture
+def snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Keep snapshots as Home Assistant does."""
+    return snapshot.use_extension(HomeAssistantSnapshotExtension)
+
+
+@pytest.fixture
+async def start_worker() -> AsyncGenerator[StartWorker]:
+    """Return what starts a Worker with a simulated Flux behind it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*, plain: bool = False, **arguments: Any) -> Worker:
+            arguments.setdefault("token", TOKEN)
+            worker = Worker(**arguments)
+            worker.plain = plain
+            return await stack.enter_async_context(worker)
+
+        yield start
+
+
+@pytest.fixture
+async def worker(start_worker: StartWorker) -> Worker:
+    """A Worker in good health that hears one sentence."""
+    return await start_worker()
+
+
+@pytest.fixture
+def set_up(hass: HomeAssistant) -> SetUp:
+    """Return what makes an entry for a Worker, and sets it up."""
+
+    async def make(
+        worker: Simulator | str,
+        options: dict[str, Any] | None = None,
+        *,
+        token: str | None = TOKEN,
+        entry_id: str = ENTRY_ID,
+    ) -> MockConfigEntry:
+        await async_setup_component(hass, "homeassistant", {})
+        url = worker if isinstance(worker, str) else f"{worker.url}/"
+        data = {"worker_url": url} | ({"token": token} if token else {})
+        entry = MockConfigEntry(
+            domain=DOMAIN,
+            title="Deepgram Flux",
+            entry_id=entry_id,
+            data=data,
+            options={"home_names": False, **(options or {})},
+        )
+        entry.add_to_hass(hass)
+        await hass.config_entries.async_setup(entry.entry_id)
+        await hass.async_block_till_done()
+        return entry
+
+    return make
+
+
+def tone(seconds: float, rate: int = RATE) -> bytes:
+    """Return audio that is loud enough to be speech."""
+    count = int(seconds * rate)
+    return struct.pack(f"<{count}h", *(int(9000 * math.sin(index * 0.9)) for index in range(count)))
+
+
+def silence(seconds: float, rate: int = RATE) -> bytes:
+    """Return audio in which nobody speaks."""
+    return bytes(2 * int(seconds * rate))
+
+
+async def chunks(pcm: bytes, size: int = 320) -> AsyncIterator[bytes]:
+    """Give audio in pieces, as fast as it is taken."""
+    for start in range(0, len(pcm), size):
+        yield pcm[start : start + size]
