@@ -150,7 +150,7 @@ class Converter:
 
 
 def prepare() -> None:
-    """Import numpy, which takes tenths of a second and 20 MB: to be called outside an event loop."""
+    """Import numpy, which takes tenths of a second and 20 MB: not for an event loop."""
     from . import resample  # noqa: F401 - imported for the effect
 
 
