@@ -1,0 +1,230 @@
+"""A turn through the shipped Worker in the real runtime, to the simulator behind the binding."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from wyoming_flux.errors import (
+    AuthFailed,
+    EndpointError,
+    EndpointNotFound,
+    QuotaExceeded,
+    Refused,
+    Unreachable,
+)
+from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.keyterms import merge
+from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.simulator import ScriptedTurn, Simulator
+from wyoming_flux.simulator.faults import Drop, Refuse
+from wyoming_flux.turn import Transcriber, Trigger
+
+if TYPE_CHECKING:
+    from tests.e2e.worker.conftest import StartWorker, Workerd
+
+SECRET = "a-token-of-some-length"
+TEXT = "turn on the living room light"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """Start a Flux that takes audio as fast as it comes."""
+    async with Simulator(ingest_rate=0) as running:
+        yield running
+
+
+@pytest.fixture
+async def before_flux(start_worker: "StartWorker", simulator: Simulator) -> "Workerd":
+    """Start the shipped Worker before the simulator."""
+    return await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET)
+
+
+@pytest.fixture
+def connector(before_flux: "Workerd") -> Connector:
+    """Point a connector at the Worker, as a person enters its address."""
+    url = before_flux.url.replace("ws://", "http://")
+    return Connector(Endpoint.from_url(url, token=SECRET))
+
+
+async def test_settings_and_speech(
+    connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
+) -> None:
+    """All settings arrive at Flux, the audio arrives unchanged, and the text comes back."""
+    settings = FluxSettings(
+        sample_rate=24000,
+        sensitivity="relaxed",
+        eager_eot_threshold=0.5,
+        keyterms=("living room", "café, bar & 客厅"),
+        mip_opt_out=True,
+        tag="home",
+    )
+    audio = spoken(0.3, 2, 3, rate=24000)
+    async with Transcriber(connector, settings, TurnSettings()) as transcriber:
+        await transcriber.send(audio)
+        transcript = await transcriber.result()
+    assert (transcript.text, transcript.trigger) == (TEXT, Trigger.END_OF_TURN)
+    assert connector.plain is False
+    assert connector.dropped == ()
+    (connection,) = simulator.connections
+    assert connection.path == "/run"
+    parameters = connection.parameters
+    assert parameters is not None
+    assert parameters.sample_rate == 24000
+    assert parameters.eot_threshold == 0.85
+    assert parameters.eager_eot_threshold == 0.5
+    assert parameters.eot_timeout_ms == 4000
+    assert parameters.keyterms == settings.keyterms
+    assert parameters.mip_opt_out is True
+    assert parameters.tags == ("home",)
+    assert connection.audio
+    assert audio.startswith(connection.audio)
+    assert not connection.mistakes
+
+
+async def test_request_id(connector: Connector, simulator: Simulator) -> None:
+    """Cloudflare's id of the request is known here, for its support."""
+    connection = await connector.connect(FluxSettings())
+    await connection.close()
+    assert connection.request_id == simulator.connections[0].request_id
+
+
+async def test_largest_lists_of_key_terms(connector: Connector, simulator: Simulator) -> None:
+    """What our own cleaning lets through, the Worker lets through, however it is encoded."""
+    for terms in (
+        [f"term number {index}" for index in range(200)],
+        [f'"{index}"' + '"\\' * 45 for index in range(100)],
+        [f"{index}" + "客" * 90 for index in range(100)],
+        [f"{index} " + "🏠" * 40 for index in range(100)],
+    ):
+        settings = FluxSettings(keyterms=merge(terms).terms)
+        connection = await connector.connect(settings)
+        await connection.close()
+        parameters = simulator.connections[-1].parameters
+        assert connection.dropped == ()
+        assert parameters is not None
+        assert parameters.keyterms == settings.keyterms
+        assert len(settings.keyterms) > 1
+
+
+async def test_parameters_that_workers_ai_refuses(
+    connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
+) -> None:
+    """Refused parameters cost the key terms, not the turn; privacy is kept."""
+    simulator.faults.append(Refuse(connection=1, status=400, code="5004"))
+    settings = FluxSettings(keyterms=("living room",), mip_opt_out=True)
+    async with Transcriber(connector, settings, TurnSettings()) as transcriber:
+        await transcriber.send(spoken(0.3, 2, 6))
+        assert (await transcriber.result()).text == TEXT
+    assert "keyterm" in connector.dropped
+    parameters = simulator.connections[1].parameters
+    assert parameters is not None
+    assert parameters.keyterms == ()
+    assert parameters.mip_opt_out is True
+
+
+async def test_threshold_beyond_cloudflares_range(
+    connector: Connector, simulator: Simulator
+) -> None:
+    """The Worker leaves it to Workers AI to refuse what only Deepgram takes."""
+    connection = await connector.connect(FluxSettings(eot_threshold=1.0))
+    await connection.close()
+    first, second = simulator.connections
+    assert first.refused == 400
+    assert second.refused is None
+    assert "eot_threshold" in connection.dropped
+
+
+async def test_dropped_in_the_middle(
+    connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
+) -> None:
+    """A stream that breaks behind the Worker is replaced, and nothing of the sentence is lost."""
+    simulator.faults.append(Drop(connection=1, after=1.2, code=1011))
+    async with Transcriber(connector, FluxSettings(), TurnSettings()) as transcriber:
+        await transcriber.send(spoken(0.3, 2, 3))
+        assert (await transcriber.result()).text == TEXT
+        assert transcriber.stats.attempts == 2
+
+
+async def test_client_ends_first(start_worker: "StartWorker", spoken: Callable[..., bytes]) -> None:
+    """After audio-stop the stream behind the Worker is finished with CloseStream alone."""
+    script = [ScriptedTurn.of("turn on the", unfinished=True)]
+    async with Simulator(script=script, ingest_rate=0) as simulator:
+        worker = await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET)
+        connector = Connector(Endpoint.from_url(worker.url, token=SECRET))
+        async with Transcriber(connector, FluxSettings(), TurnSettings()) as transcriber:
+            await transcriber.send(spoken(0.3, 1.2))
+            transcriber.end()
+            assert (await transcriber.result()).text == "turn on the"
+    (connection,) = simulator.connections
+    assert [control["type"] for control in connection.controls] == ["CloseStream"]
+
+
+async def refused(connector: Connector) -> EndpointError:
+    """Return why a connection is not possible."""
+    with pytest.raises(EndpointError) as caught:
+        await connector.connect(FluxSettings(keyterms=("lamp",)))
+    return caught.value
+
+
+async def test_wrong_and_missing_token(before_flux: "Workerd", simulator: Simulator) -> None:
+    """The Worker's own 401 is an error of the token, and reaches nobody's bill."""
+    for token in ("wrong-token-entirely", None):
+        error = await refused(Connector(Endpoint.from_url(before_flux.url, token=token)))
+        assert isinstance(error, AuthFailed)
+        assert "FLUX_TOKEN" in str(error)
+        assert not error.retryable
+    assert not simulator.connections
+
+
+async def test_worker_that_is_not_set_up(start_worker: "StartWorker", simulator: Simulator) -> None:
+    """Without its secret the Worker says how to set it, and trying again is no use."""
+    worker = await start_worker(urlsplit(simulator.url).port)
+    error = await refused(Connector(Endpoint.from_url(worker.url, token=SECRET)))
+    assert type(error) is Refused
+    assert not error.retryable
+    assert "wrangler secret put FLUX_TOKEN" in str(error)
+
+
+async def test_rate_limit_may_be_tried_again(
+    start_worker: "StartWorker", simulator: Simulator
+) -> None:
+    """The Worker's limit passes by itself."""
+    worker = await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET, LIMIT="0")
+    error = await refused(Connector(Endpoint.from_url(worker.url, token=SECRET)))
+    assert type(error) is Unreachable
+    assert error.retryable
+
+
+async def test_wrong_path(before_flux: "Workerd") -> None:
+    """A wrong path at the right Worker is told from a missing Worker."""
+    endpoint = Endpoint.from_url(f"{before_flux.url}/v1/listen", token=SECRET)
+    error = await refused(Connector(endpoint))
+    assert type(error) is EndpointNotFound
+    assert "/v2/listen" in str(error)
+
+
+async def test_quota_behind_the_worker(connector: Connector, simulator: Simulator) -> None:
+    """The account's used-up allowance is told from a passing overload."""
+    simulator.faults.append(Refuse(connection=1, status=429, code="3036"))
+    simulator.faults.append(Refuse(connection=2, status=429, code="3040"))
+    quota = await refused(connector)
+    assert isinstance(quota, QuotaExceeded)
+    assert quota.upstream_code == "3036"
+    assert quota.request_id == simulator.connections[0].request_id
+    busy = await refused(connector)
+    assert isinstance(busy, Unreachable)
+    assert busy.retryable
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "5018"), (403, "3041")])
+async def test_account_behind_the_worker(
+    connector: Connector, simulator: Simulator, status: int, code: str
+) -> None:
+    """When Workers AI refuses the Worker's account, no new token is asked of the person."""
+    simulator.faults.append(Refuse(status=status, code=code))
+    error = await refused(connector)
+    assert type(error) is Refused
+    assert not error.retryable
+    assert error.upstream_code == code
