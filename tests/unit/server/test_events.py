@@ -51,7 +51,7 @@ def parse(pieces: list[bytes]) -> tuple[list[Event], str | None, bool]:
     """Return events, error and whether something is unfinished, after all pieces."""
     parser = EventParser()
     got = [event for piece in pieces for event in parser.feed(piece)]
-    return got, parser.error and str(parser.error), parser.pending
+    return got, str(parser.error) if parser.error else None, parser.pending
 
 
 @relaxed

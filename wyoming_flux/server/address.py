@@ -1,0 +1,118 @@
+"""Where to listen: a URI becomes an address, an address becomes listening sockets."""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from wyoming_flux.errors import InvalidSetting
+
+_BACKLOG: Final = 256
+_PROBE_TIMEOUT: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Either a host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        """Return the URI of this address."""
+        if self.path is not None:
+            return f"unix://{self.path}"
+        return (
+            f"tcp://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else (f"tcp://{self.host}:{self.port}")
+        )
+
+
+def parse_uri(uri: str) -> Address:
+    """Return the address of ``tcp://host:port`` or ``unix:///path``.
+
+    Raises :class:`InvalidSetting` (``uri``).
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _wrong(uri) from None
+    if parts.scheme == "unix":
+        # unix://name/x has a host, which is a forgotten slash.
+        if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
+            raise InvalidSetting("uri", f"uri needs a full path, as in unix:///run/x, not {uri!r}")
+        return Address(path=Path(parts.path))
+    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme != "tcp" or not host or port is None or extra:
+        raise _wrong(uri)
+    return Address(host=host, port=port)
+
+
+async def listen(
+    address: Address, protocol_factory: Callable[[], asyncio.BaseProtocol]
+) -> tuple[asyncio.Server, Address]:
+    """Listen at *address*; return the server and the address with its real port.
+
+    Raises :class:`InvalidSetting` (``uri``) where that is not possible.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if address.path is not None:
+            await asyncio.to_thread(_clear, address.path)
+            server = await loop.create_unix_server(
+                protocol_factory, str(address.path), backlog=_BACKLOG
+            )
+            return server, address
+        if address.host == "::":
+            # asyncio alone would listen for IPv6 only, and refuse what people mean by "all".
+            both = socket.has_dualstack_ipv6()
+            sock = socket.create_server(
+                ("::", address.port), family=socket.AF_INET6, dualstack_ipv6=both, backlog=_BACKLOG
+            )
+            server = await loop.create_server(protocol_factory, sock=sock)
+        else:
+            server = await loop.create_server(
+                protocol_factory, address.host, address.port, backlog=_BACKLOG
+            )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidSetting("uri", f"cannot listen on {address}: {reason}") from error
+    port: int = server.sockets[0].getsockname()[1]
+    return server, Address(host=address.host, port=port)
+
+
+def remove_socket(path: Path) -> None:
+    """Remove the file of a Unix socket that was closed (Python does so from 3.13 on)."""
+    path.unlink(missing_ok=True)
+
+
+def _wrong(uri: str) -> InvalidSetting:
+    return InvalidSetting(
+        "uri", f"uri must be like tcp://0.0.0.0:10300 or unix:///run/flux.sock, not {uri!r}"
+    )
+
+
+def _clear(path: Path) -> None:
+    # asyncio removes any socket file before it listens, even one where another server answers.
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InvalidSetting("uri", f"cannot listen on unix://{path}: a file is in the way")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise InvalidSetting("uri", f"cannot listen on unix://{path}: another server answers there")

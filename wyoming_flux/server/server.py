@@ -1,0 +1,213 @@
+"""Listens, lets clients in, watches over them, and stops gracefully."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from wyoming_flux.errors import Busy
+from wyoming_flux.flux import Connector
+from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.turn import Transcriber
+
+from .access import is_allowed
+from .address import listen, remove_socket
+from .events import encode
+from .info import build_info
+from .report import TurnReport
+from .service import Service, TranscriberFactory
+from .session import UNIX, Session
+from .settings import Limits, ServerSettings
+from .usage import DailyMinutes
+
+_LOGGER = logging.getLogger(__name__)
+
+_MOST_STRANGERS: Final = 100
+"""Addresses of refused clients that are remembered, so that each is logged once."""
+
+
+class Server:
+    """A Wyoming speech-to-text server.
+
+    ``usage`` counts the minutes of the day, and is made from the settings where it is not given;
+    ``keyterms`` is asked at each turn for terms weaker than the configured ones; ``on_turn`` is
+    told what became of each turn. ``limits`` and ``transcriber`` are for tests.
+
+    Raises :class:`~wyoming_flux.errors.InvalidSetting` for settings the endpoint cannot carry.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        flux: FluxSettings,
+        turn: TurnSettings,
+        server: ServerSettings,
+        *,
+        usage: DailyMinutes | None = None,
+        keyterms: Callable[[], Iterable[str]] | None = None,
+        on_turn: Callable[[TurnReport], None] | None = None,
+        limits: Limits | None = None,
+        transcriber: TranscriberFactory | None = None,
+    ) -> None:
+        """Prepare; nothing listens yet."""
+        connector.endpoint.check(flux)
+        endpoint = connector.endpoint
+        self.usage: Final = usage or DailyMinutes(server.daily_minutes)
+        self.uri = server.uri
+        """Where the server listens; with the real port once it was started."""
+        self._settings = server
+        self._limits = limits or Limits()
+        info = build_info(server.name, endpoint, flux.model, external_vad=server.external_vad)
+        self._service = Service(
+            info=encode(info.event()),
+            flux=flux,
+            languages=endpoint.languages(flux.model),
+            transcriber=transcriber or _transcribers(connector, turn),
+            usage=self.usage,
+            limits=self._limits,
+            extra_keyterms=keyterms,
+            on_turn=on_turn,
+            debug=server.debug,
+        )
+        self._sessions: set[Session] = set()
+        self._empty = asyncio.Event()
+        self._listener: asyncio.Server | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._strangers: set[str] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return sum(not session.closing for session in self._sessions)
+
+    async def start(self) -> None:
+        """Listen; raises :class:`~wyoming_flux.errors.InvalidSetting` (``uri``) if impossible."""
+        self._service.stopping = None
+        self._listener, address = await listen(
+            self._settings.address, functools.partial(Session, self._service, self)
+        )
+        self.uri = str(address)
+        self._watchdog = asyncio.create_task(self._watch(), name="wyoming-flux watchdog")
+        _LOGGER.info("Listening on %s", self.uri)
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Stop listening, let running turns finish, answer the rest with an error, and close.
+
+        Running turns have *grace* seconds; with what Flux and the clients then need to close, all
+        is over some two seconds later. May be called again, and without :meth:`start`.
+        """
+        error = Busy("The server is stopping; try again in a moment.")
+        self._service.stopping = error
+        self._close_listener()
+        try:
+            for session in list(self._sessions):
+                if not session.busy:
+                    session.close()
+            await self._wait_for_tasks(grace)
+            for session in list(self._sessions):
+                session.stop(error)
+            await self._wait_for_sessions(self._limits.linger)
+            await self._wait_for_tasks(self._limits.linger)
+        finally:
+            for session in list(self._sessions):
+                session.abort()
+            tasks = set(self._service.tasks)
+            if self._watchdog is not None:
+                tasks.add(self._watchdog)
+                self._watchdog = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._wait_for_sessions(self._limits.linger)
+
+    # --- what connections ask for ----------------------------------------------------------
+
+    def opened(self, session: Session) -> None:
+        """Let a connection in, or close it."""
+        self._sessions.add(session)
+        self._empty.clear()
+        if self._service.stopping is not None:
+            session.close(linger=False)
+        elif session.peer != UNIX and not is_allowed(session.peer, self._settings.allow):
+            self._note_stranger(session.peer)
+            session.close(linger=False)
+        elif self.connections > self._settings.max_connections:
+            self._make_room(session)
+        else:
+            _LOGGER.debug("Connection from %s", session.peer)
+
+    def closed(self, session: Session) -> None:
+        """Forget a connection that is gone."""
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._empty.set()
+
+    def _make_room(self, newcomer: Session) -> None:
+        idle = [
+            session
+            for session in self._sessions
+            if session is not newcomer and not session.closing and not session.busy
+        ]
+        if idle:
+            longest = min(idle, key=lambda session: session.active_at)
+            _LOGGER.debug("Connection from %s makes room", longest.peer)
+            longest.close()
+            return
+        most = self._settings.max_connections
+        newcomer.close(
+            Busy(f"All {most} connections (--max-connections) are in use; try again in a moment."),
+            # Those who were turned away must not pile up.
+            linger=len(self._sessions) <= 2 * most,
+        )
+
+    def _note_stranger(self, peer: str) -> None:
+        known = peer in self._strangers or len(self._strangers) >= _MOST_STRANGERS
+        self._strangers.add(peer) if not known else None
+        _LOGGER.log(
+            logging.DEBUG if known else logging.WARNING,
+            "Connection from %s refused: it is in none of the allowed networks (--allow)",
+            peer,
+        )
+
+    # --- watching and waiting --------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Look after all connections now and then: cheaper than a timer for each."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._limits.tick)
+            for session in list(self._sessions):
+                try:
+                    session.check(loop.time())
+                except Exception:
+                    _LOGGER.exception("Connection from %s: unexpected error", session.peer)
+                    session.abort()
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            path = self._settings.address.path
+            if path is not None:
+                remove_socket(path)
+
+    async def _wait_for_tasks(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._service.tasks:
+                    await asyncio.wait(set(self._service.tasks))
+
+    async def _wait_for_sessions(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._sessions:
+                    await self._empty.wait()
+
+
+def _transcribers(connector: Connector, turn: TurnSettings) -> TranscriberFactory:
+    def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
+        return Transcriber(connector, settings, turn, on_partial=on_partial)
+
+    return make
