@@ -1,21 +1,144 @@
 """The project's files agree with each other, and none of them knows the machine it was made on."""
 
 import json
+import os
 import re
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 import wyoming_flux
 
 ROOT = Path(__file__).parents[2]
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-VERSION = PROJECT["project"]["version"]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+COMMANDS = ["setup", "install-python", "test", "lint", "format", "lock"]
 
 
-def test_version_of_the_package_is_the_projects() -> None:
-    """`wyoming-flux --version` says what PyPI says."""
-    assert wyoming_flux.__version__ == VERSION
+def text_of(path: str) -> str:
+    """Read a file of the project."""
+    return (ROOT / path).read_text("utf-8")
+
+
+def tracked(*patterns: str) -> list[str]:
+    """List the files that git knows, as paths from the root."""
+    command = ["git", "ls-files", "--", *patterns]
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+# Every place that states the version, with how to read it there. A place that is gone fails.
+VERSIONS: dict[str, Callable[[], str]] = {
+    "wyoming_flux/__init__.py": lambda: wyoming_flux.__version__,
+    "manifest.json, version": lambda: str(
+        json.loads(text_of("custom_components/wyoming_flux/manifest.json"))["version"]
+    ),
+    "manifest.json, requirement": lambda: next(
+        requirement.removeprefix("wyoming-flux==")
+        for requirement in json.loads(text_of("custom_components/wyoming_flux/manifest.json"))[
+            "requirements"
+        ]
+        if requirement.startswith("wyoming-flux")
+    ),
+    "worker/package.json": lambda: str(json.loads(text_of("worker/package.json"))["version"]),
+    "worker/package-lock.json": lambda: str(
+        json.loads(text_of("worker/package-lock.json"))["version"]
+    ),
+    "worker/src/index.ts": lambda: re.findall(
+        r"^const VERSION = \"(.+)\";$", text_of("worker/src/index.ts"), re.MULTILINE
+    )[0],
+    "worker/package-lock.json, the package": lambda: str(
+        json.loads(text_of("worker/package-lock.json"))["packages"][""]["version"]
+    ),
+}
+
+
+@pytest.mark.parametrize("place", VERSIONS)
+def test_version_is_the_same_everywhere(place: str) -> None:
+    """One tag publishes the library, the integration that requires it, and the Worker."""
+    assert VERSIONS[place]() == PROJECT["version"]
+
+
+def test_environments_have_what_the_project_requires() -> None:
+    """requirements/library.in asks for what pyproject.toml asks for, extras included."""
+    extras = PROJECT["optional-dependencies"]
+    declared = {*PROJECT["dependencies"], *extras["zeroconf"], *extras["completion"]}
+    listed = {line for line in text_of("requirements/library.in").splitlines() if line}
+    assert declared <= listed
+    simulator = Requirement(extras["simulator"][0])
+    assert f"{simulator.name}{simulator.specifier}" in text_of("requirements/py311.in").splitlines()
+
+
+@pytest.mark.parametrize("path", tracked("requirements/*.txt"))
+def test_requirements_are_pinned_hashed_and_name_no_host(path: str) -> None:
+    """A lock file says what is installed, never where it came from."""
+    content = text_of(path)
+    assert not re.search(r"://|^\s*(--index|--extra|--find|-i |-f )", content, re.MULTILINE)
+    entries = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^\s*#.*\n", "", content, flags=re.MULTILINE))
+    assert entries
+    for entry in entries:
+        assert "==" in entry, entry
+        assert "--hash=sha256:" in entry, entry
+
+
+def test_npm_lock_files_name_no_host() -> None:
+    """`resolved` would hold the address of whoever made the lock file."""
+    paths = tracked("*package-lock.json")
+    assert paths
+    for path in paths:
+        assert '"resolved"' not in text_of(path), path
+
+
+def test_no_python_lock_file_of_another_kind() -> None:
+    """uv.lock and its like record the index they were made with."""
+    assert not tracked("*uv.lock", "*poetry.lock", "*pylock*.toml", "*Pipfile.lock")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_can_be_typed_from_anywhere(command: str, tmp_path: Path) -> None:
+    """Each command is executable and explains itself without doing anything."""
+    script = ROOT / "script" / command
+    assert os.access(script, os.X_OK)
+    shown = subprocess.run(
+        [script, "--help"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert shown.stdout.startswith(f"Usage: script/{command}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]]:
+    """Build both distributions; the files in the wheel and in the source archive."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel_files = wheel.namelist()
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as sdist:
+        sdist_files = [name.partition("/")[2] for name in sdist.getnames()]
+    return wheel_files, sdist_files
+
+
+def test_wheel_is_the_library_alone(distributions: tuple[list[str], list[str]]) -> None:
+    """The wheel has all modules and py.typed, its licence, and nothing of the rest."""
+    name = f"wyoming_flux-{PROJECT['version']}.dist-info"
+    files, _ = distributions
+    assert {path.partition("/")[0] for path in files} == {"wyoming_flux", name}
+    assert {"wyoming_flux/py.typed", f"{name}/licenses/LICENSE"} <= set(files)
+    assert set(tracked("wyoming_flux/*.py")) <= set(files)
+
+
+def test_source_archive_is_small(distributions: tuple[list[str], list[str]]) -> None:
+    """The source archive builds the wheel and holds neither the Worker nor an environment."""
+    _, files = distributions
+    tops = {path.partition("/")[0] for path in files}
+    assert {"wyoming_flux", "pyproject.toml", "LICENSE", "PKG-INFO"} <= tops
+    assert not tops & {"worker", "custom_components", "tests", "script", "requirements", "samples"}
