@@ -55,7 +55,8 @@ class Endpoint:
     """``ws://`` or ``wss://``, without a query."""
     route: Route
     token: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default=MappingProxyType({}), repr=False)
+    # A factory, because Python 3.11 does not believe that a mappingproxy cannot change.
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """Extra request headers, such as those of Cloudflare Access."""
 
     @classmethod
