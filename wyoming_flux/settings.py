@@ -158,9 +158,8 @@ def _within(name: str, value: object, limits: tuple[float, float]) -> None:
     if value is None:
         return
     low, high = limits
-    # NaN is within no limits; bool is an int.
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if not number:
+    # bool is an int, and NaN is within no limits.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise InvalidSetting(name, f"{name} must be between {low:g} and {high:g}, not {value!r}")
 
 

@@ -41,6 +41,8 @@ _FINAL: Final = frozenset(
     {"5007", "5016", "5018", "3041", "3042", "5005", "5019", "INSUFFICIENT_PERMISSIONS"}
 )
 
+_BEHIND_WORKER: Final = _AUTH | {"http-401", "http-403"}
+
 _LOGIN_HOST: Final = re.compile(r"(^|\.)cloudflareaccess\.com$")
 _LOGIN_PATH: Final = re.compile(
     r"/(cdn-cgi/access/)?(log-?in|sign-?in|sso|oauth2?)\b", re.IGNORECASE
@@ -73,6 +75,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
         worker = _our_worker(said, host, known)
         if worker is not None:
             return worker
+    if said.source == "upstream" and said.code in _BEHIND_WORKER:
+        # No token of ours is meant: the Worker's own Cloudflare account is.
+        return Refused(f"Workers AI refused the Worker {host} ({label}){quote}", **known)
     if said.code in _AUTH:
         return AuthFailed(f"{host} does not accept the token{quote}; give a new one", **known)
     if said.code in _QUOTA:
@@ -192,7 +197,9 @@ def _read_json(fields: dict[str, Any], headers: Mapping[str, str], request_id: s
         inner = fields["error"]
     code = _first(inner, ("internalCode", "err_code", "code", "category", "error_code"))
     message = _first(inner, ("err_msg", "message", "description", "details"))
-    if (prefix := re.match(r"(?:AiError: )*(\d{4}): ", message)) and not code.isdigit():
+    if (prefix := re.match(r"(?:AiError: )*(\d{4}): ", message)) and not re.fullmatch(
+        r"\d{4,5}", code
+    ):
         # Real Workers AI errors carry the number in front of the text as well.
         code = prefix.group(1)
     return _Body(

@@ -76,6 +76,7 @@ Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 
 def faults(*texts: str) -> list[Fault]:
+    """Read faults as the command line writes them."""
     return [parse(text) for text in texts]
 
 
@@ -251,7 +252,7 @@ def test_lost_after_the_text_stood_still(
 def test_lost_after_audio_stop_with_a_backlog(
     run_virtual: Virtual, memory_connector: Any, spoken: Any
 ) -> None:
-    """A file sent at once whose connection breaks in the middle is heard to its end all the same."""
+    """A file sent at once is heard to its end though the connection breaks in the middle."""
     connector = memory_connector(faults=faults("drop:after=1.5,connection=1"))
     turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 0.3), pace=0))
     assert turn.outcome == Transcript(TEXT, Trigger.AUDIO_STOP)

@@ -1,0 +1,261 @@
+"""Connections over real loopback sockets: what is sent, and what each fault is called."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trustme
+
+from wyoming_flux.errors import ConnectionLost, EndpointError
+from wyoming_flux.flux import Connected, Connector, Endpoint, TurnInfo
+from wyoming_flux.flux.messages import CLOSE_STREAM
+from wyoming_flux.settings import FluxSettings
+from wyoming_flux.simulator import Simulator
+from wyoming_flux.simulator.faults import parse
+
+TOKEN = "hush-hush-token"
+
+
+@contextlib.asynccontextmanager
+async def http_server(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
+    """Serve the same bytes to every request, whatever it is."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            if hang:
+                await reader.read()
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server:
+        yield f"ws://{host}:{port}"
+
+
+def response(status: str, body: str = "", **headers: str) -> bytes:
+    """Return an HTTP response."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+async def test_a_stream() -> None:
+    """Audio goes out, messages come in, and the close after CloseStream is told."""
+    async with Simulator(token=TOKEN) as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai", token=TOKEN))
+        connection = await connector.connect(FluxSettings(keyterms=("living room", "lamp")))
+        assert connection.request_id
+        assert connection.connect_ms > 0
+        assert isinstance(await connection.receive(), Connected)
+        await connection.send_audio(bytes(16000))
+        assert isinstance(await connection.receive(), TurnInfo)
+        await connection.send_control(CLOSE_STREAM)
+        assert isinstance(await connection.receive(), TurnInfo)
+        with pytest.raises(ConnectionLost) as caught:
+            await connection.receive()
+        assert caught.value.upstream_code == "1006"
+        await connection.close()
+        await connection.close()
+        with pytest.raises(ConnectionLost):
+            await connection.send_audio(bytes(2))
+        arrived = simulator.connections[0]
+        assert [v for n, v in arrived.query if n == "keyterm"] == ["living room", "lamp"]
+        assert not arrived.mistakes
+        assert "sec-websocket-extensions" not in arrived.request.headers
+
+
+@pytest.mark.parametrize("pcm", [b"", b"\x00"])
+async def test_frames_that_would_harm_are_not_sent(pcm: bytes) -> None:
+    """Flux takes an empty frame for the end, and an odd one shifts all that follows."""
+    async with Simulator() as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai"))
+        connection = await connector.connect(FluxSettings())
+        with pytest.raises(ValueError, match="whole samples"):
+            await connection.send_audio(pcm)
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (response("302 Found", Location="https://me.cloudflareaccess.com/login"), "auth"),
+        (response("301 Moved", Location="https://elsewhere.example/"), "endpoint-not-found"),
+        (response("200 OK", "<html>hello</html>"), "not-flux"),
+        (response("404 Not Found"), "endpoint-not-found"),
+        (response("503 Busy"), "unreachable"),
+        (response("101 Switching Protocols", Upgrade="websocket"), "not-flux"),
+        (b"", "unreachable"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "unreachable"),
+    ],
+)
+async def test_what_answers_is_not_flux(answer: bytes, code: str) -> None:
+    """Every answer to the upgrade has its cause; none raises anything else."""
+    async with http_server(answer) as url:
+        with pytest.raises(EndpointError) as caught:
+            await Connector(Endpoint.from_url(url, token=TOKEN)).connect(FluxSettings())
+    assert caught.value.code == code
+
+
+async def test_no_answer() -> None:
+    """An endpoint that says nothing is a timeout, after the bound that was given."""
+    async with http_server(b"", hang=True) as url:
+        with pytest.raises(EndpointError) as caught:
+            await Connector(Endpoint.from_url(url)).connect(FluxSettings(), timeout=0.05)
+    assert caught.value.code == "timeout"
+
+
+async def test_nobody_listens() -> None:
+    """A refused TCP connection is unreachable."""
+    async with http_server(b"") as url:
+        pass
+    with pytest.raises(EndpointError) as caught:
+        await Connector(Endpoint.from_url(url)).connect(FluxSettings())
+    assert caught.value.code == "unreachable"
+    assert caught.value.retryable
+
+
+async def test_tls_where_there_is_none() -> None:
+    """wss:// to a port that speaks something else says what may be wrong."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"400 what is this?")
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(EndpointError, match="wss") as caught:
+            await Connector(Endpoint.from_url(f"wss://127.0.0.1:{port}")).connect(FluxSettings())
+    assert caught.value.code == "unreachable"
+
+
+async def test_certificate_is_verified(tls_server_context: ssl.SSLContext) -> None:
+    """A certificate of an authority that nobody trusts is refused, and not tried again."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls_server_context)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(EndpointError) as caught:
+            await Connector(Endpoint.from_url(f"wss://127.0.0.1:{port}")).connect(FluxSettings())
+    assert caught.value.code == "unreachable"
+    assert not caught.value.retryable
+    assert "certificate" in str(caught.value)
+
+
+async def test_refused_parameters_are_remembered_for_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After a refusal the minimal parameters are used for an hour, then all are tried again."""
+    now = 1000.0
+    faults = [parse("refuse:status=400,connection=1,body=bad parameter")]
+    async with Simulator(faults=faults) as simulator:
+        connector = Connector(
+            Endpoint.from_url(simulator.url, route="workers-ai"), clock=lambda: now
+        )
+        settings = FluxSettings(keyterms=("lamp",), mip_opt_out=True)
+        for _ in range(2):
+            connection = await connector.connect(settings)
+            assert connection.dropped == ("eot_threshold", "eot_timeout_ms", "keyterm")
+            await connection.close()
+        assert connector.dropped == connection.dropped
+        now += 3601
+        connection = await connector.connect(settings)
+        assert connection.dropped == connector.dropped == ()
+        await connection.close()
+        names = [[name for name, _ in one.query] for one in simulator.connections]
+    full = ["encoding", "sample_rate", "mip_opt_out", "eot_threshold", "eot_timeout_ms", "keyterm"]
+    assert names == [full, full[:3], full[:3], full]
+    warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "keyterm" in warnings[0].getMessage()
+
+
+async def test_a_refusal_of_the_minimum_is_told_as_it_was() -> None:
+    """Where the minimum is refused, too, nothing is dropped and the first reason is told."""
+    faults = [
+        parse("refuse:status=400,connection=1,body=first"),
+        parse("refuse:status=400,body=again"),
+    ]
+    async with Simulator(faults=faults) as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai"))
+        with pytest.raises(EndpointError) as caught:
+            await connector.connect(FluxSettings())
+        assert caught.value.code == "refused"
+        assert connector.dropped == ()
+        assert len(simulator.connections) == 2
+
+
+async def test_plain_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """A Worker without our header is told once; what it would lose silently is refused."""
+    async with Simulator() as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url))
+        assert connector.plain is None
+        for _ in range(2):
+            await (await connector.connect(FluxSettings(keyterms=("lamp",)))).close()
+        assert connector.plain is True
+        assert len([one for one in caplog.records if "key terms" in one.getMessage()]) == 1
+        for settings in (FluxSettings(mip_opt_out=True), FluxSettings(sample_rate=8000)):
+            with pytest.raises(EndpointError, match="deploy the Worker") as caught:
+                await connector.connect(settings)
+            assert caught.value.code == "refused"
+
+
+async def test_no_secret_gets_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Token and headers are in no log line (at DEBUG), no exception and no representation."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("wyoming_flux.websocket").setLevel(logging.DEBUG)
+    echo = response("403 Forbidden", f'{{"message": "token {TOKEN} is wrong"}}')
+    async with http_server(echo) as url:
+        endpoint = Endpoint.from_url(url, token=TOKEN, headers={"X-Secret": "psst-psst"})
+        with pytest.raises(EndpointError) as caught:
+            await Connector(endpoint).connect(FluxSettings())
+    said = "".join(
+        [
+            repr(caught.value),
+            repr(caught.value.__cause__),
+            repr(caught.value.__dict__),
+            repr(endpoint),
+            caplog.text,
+        ]
+    )
+    assert TOKEN not in said
+    assert "psst-psst" not in said
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audio and token go to the endpoint alone, whatever the environment says."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY", "WS_PROXY", "ws_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with Simulator() as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai"))
+        await (await connector.connect(FluxSettings())).close()
+
+
+async def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that never answers the close does not hold us up."""
+    monkeypatch.setattr("wyoming_flux.flux.connection._CLOSE_TIMEOUT", 0.05)
+    async with Simulator(faults=[parse("slow-reader")]) as simulator:
+        connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai"))
+        connection = await connector.connect(FluxSettings())
+        async with asyncio.timeout(5):
+            await connection.close()
+
+
+@pytest.fixture
+def tls_server_context(tmp_path: Any) -> ssl.SSLContext:
+    """Make a server context with a certificate of its own making."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
