@@ -218,7 +218,7 @@ async def test_quota_behind_the_worker(connector: Connector, simulator: Simulato
     assert busy.retryable
 
 
-@pytest.mark.parametrize(("status", "code"), [(403, "5018"), (403, "3041")])
+@pytest.mark.parametrize(("status", "code"), [(401, "10000"), (403, "10000"), (403, "5018")])
 async def test_account_behind_the_worker(
     connector: Connector, simulator: Simulator, status: int, code: str
 ) -> None:
