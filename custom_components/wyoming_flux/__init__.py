@@ -88,12 +88,13 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         health=Health(hass, entry, connector, lambda: data.settings),
         usage=usage,
     )
-    await _async_first_look(data)
-
+    entry.async_on_unload(data.health.async_stop)
     use_names()
     if known[CONF_HOME_NAMES]:
         data.names.async_start()
         entry.async_on_unload(data.names.async_stop)
+    await _async_first_look(data)
+
     entry.async_on_unload(
         async_track_utc_time_change(hass, usage.new_day, hour=0, minute=0, second=0)
     )
@@ -102,7 +103,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
     server = NetworkServer(hass, entry) if known[CONF_SERVE] else None
 
     async def stop(_event: Event) -> None:
-        # Entries are not unloaded when Home Assistant stops.
+        # Entries are not unloaded when Home Assistant stops, and what was counted is written by
+        # the storage itself.
         if server is not None:
             await server.async_stop()
         await data.async_stop()

@@ -1,9 +1,11 @@
-"""Home Assistant in the test's own process, the integration in it, and the simulator on loopback."""
+"""Home Assistant in the test's own process, the integration in it, the simulator on loopback."""
 
+import asyncio
 import math
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -101,18 +103,41 @@ def set_up(hass: HomeAssistant) -> SetUp:
     return make
 
 
-def tone(seconds: float, rate: int = RATE) -> bytes:
-    """Return audio that is loud enough to be speech."""
-    count = int(seconds * rate)
-    return struct.pack(f"<{count}h", *(int(9000 * math.sin(index * 0.9)) for index in range(count)))
+@dataclass(frozen=True)
+class Audio:
+    """Makes audio for tests: 16-bit mono, unless said otherwise 16 kHz."""
+
+    rate: int = RATE
+
+    def tone(self, seconds: float) -> bytes:
+        """Return audio that is loud enough to be speech."""
+        count = int(seconds * self.rate)
+        samples = (int(9000 * math.sin(index * 0.9)) for index in range(count))
+        return struct.pack(f"<{count}h", *samples)
+
+    def silence(self, seconds: float) -> bytes:
+        """Return audio in which nobody speaks."""
+        return bytes(2 * int(seconds * self.rate))
+
+    def sentence(self) -> bytes:
+        """Return speech for the simulator's standard sentence, and silence until its end."""
+        return self.tone(1.6) + self.silence(1.2)
+
+    async def chunks(self, pcm: bytes, size: int = 320) -> AsyncGenerator[bytes]:
+        """Give audio in pieces, as fast as it is taken."""
+        for start in range(0, len(pcm), size):
+            yield pcm[start : start + size]
+
+    async def microphone(self, pcm: bytes = b"") -> AsyncGenerator[bytes]:
+        """Give audio, then silence for ever, ten times faster than a microphone would."""
+        async for chunk in self.chunks(pcm):
+            yield chunk
+        while True:
+            await asyncio.sleep(0.001)
+            yield self.silence(0.01)
 
 
-def silence(seconds: float, rate: int = RATE) -> bytes:
-    """Return audio in which nobody speaks."""
-    return bytes(2 * int(seconds * rate))
-
-
-async def chunks(pcm: bytes, size: int = 320) -> AsyncIterator[bytes]:
-    """Give audio in pieces, as fast as it is taken."""
-    for start in range(0, len(pcm), size):
-        yield pcm[start : start + size]
+@pytest.fixture
+def audio() -> Audio:
+    """Return what makes audio."""
+    return Audio()

@@ -1,0 +1,433 @@
+"""Every step and every fault of set-up, reconfiguration and reauthentication, each then mended."""
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from homeassistant.config_entries import SOURCE_USER, ConfigEntryState
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from websockets.asyncio.server import ServerConnection, serve
+
+from wyoming_flux.simulator import faults
+
+DOMAIN = "wyoming_flux"
+TOKEN = "door-opener"
+CHECK = "custom_components.wyoming_flux.check"
+
+type Answer = Callable[[ServerConnection], Awaitable[None]]
+type ServeWebSocket = Callable[[Answer], Awaitable[str]]
+
+
+@pytest.fixture
+async def serve_websocket() -> AsyncGenerator[ServeWebSocket]:
+    """Return what serves something that is not Flux, and gives its URL."""
+    async with AsyncExitStack() as stack:
+
+        async def start(answer: Answer) -> str:
+            server = await stack.enter_async_context(serve(answer, "127.0.0.1", 0))
+            port = next(iter(server.sockets)).getsockname()[1]
+            return f"ws://127.0.0.1:{port}"
+
+        yield start
+
+
+async def fill_in(hass: HomeAssistant, **fields: Any) -> dict[str, Any]:
+    """Open the dialogue and send its form."""
+    form = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    assert form["type"] is FlowResultType.FORM
+    assert form["step_id"] == "user"
+    assert form["errors"] == {}
+    return await again(hass, form, **fields)
+
+
+async def again(hass: HomeAssistant, form: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Send a form that is open."""
+    user_input = {"sample_rate": "16000", "home_names": True, **fields}
+    result = await hass.config_entries.flow.async_configure(form["flow_id"], user_input)
+    await hass.async_block_till_done()
+    return result
+
+
+async def succeeds(hass: HomeAssistant, form: dict[str, Any], worker) -> None:
+    """Show that the same dialogue goes on to an entry once the fault is mended."""
+    assert form["type"] is FlowResultType.FORM
+    result = await again(hass, form, worker_url=worker.url, token=TOKEN)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["result"].state is ConfigEntryState.LOADED
+
+
+async def test_entry_is_made_of_what_was_typed(hass: HomeAssistant, start_worker) -> None:
+    """URL and token go to the data, normalised; the rest to the options, key terms clean."""
+    worker = await start_worker()
+    result = await fill_in(
+        hass,
+        worker_url=f" {worker.url.replace('ws:', 'http:')}",
+        token=f" {TOKEN} ",
+        sample_rate="24000",
+        keyterms=["Ecobee", " Nabu  Casa ", "", "ecobee"],
+        home_names=False,
+    )
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["title"] == "Deepgram Flux"
+    assert result["data"] == {"worker_url": f"{worker.url}/", "token": TOKEN}
+    assert result["options"] == {
+        "sample_rate": "24000",
+        "keyterms": ["Ecobee", "Nabu Casa"],
+        "home_names": False,
+    }
+    # What was checked is what turns will ask for: the check was with half a second of silence.
+    check = worker.connections[0]
+    assert ("sample_rate", "24000") in check.query
+    assert [term for name, term in check.query if name == "keyterm"] == ["Ecobee", "Nabu Casa"]
+    assert bytes(check.audio) == bytes(24000)
+    assert check.mistakes == []
+
+
+async def test_url_alone_is_enough(hass: HomeAssistant, start_worker) -> None:
+    """Only the URL is required; a Worker without a token stores none."""
+    worker = await start_worker(token=None)
+    form = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    result = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": worker.url}
+    )
+    await hass.async_block_till_done()
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["data"] == {"worker_url": f"{worker.url}/"}
+    assert result["options"] == {"sample_rate": "16000", "keyterms": [], "home_names": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "errors"),
+    [
+        ({"worker_url": "ftp://flux.example"}, {"worker_url": "invalid_url"}),
+        ({"worker_url": "wss://user:pass@flux.example"}, {"worker_url": "invalid_url"}),
+        ({"worker_url": "wss://flux.example/?key=1"}, {"worker_url": "invalid_url"}),
+        ({"worker_url": "   "}, {"worker_url": "invalid_url"}),
+        (
+            {"worker_url": "ws://flux.example", "token": "secret"},
+            {"worker_url": "insecure_token"},
+        ),
+        ({"worker_url": "wss://flux.example", "token": "two words"}, {"token": "invalid_token"}),
+        (
+            {"worker_url": "wss://flux.example", "keyterms": ["x" * 101]},
+            {"keyterms": "keyterm_too_long"},
+        ),
+        (
+            {"worker_url": "wss://flux.example", "keyterms": [f"term {n}" for n in range(101)]},
+            {"keyterms": "too_many_keyterms"},
+        ),
+    ],
+)
+async def test_what_was_typed_is_wrong(
+    hass: HomeAssistant, worker, fields: dict[str, Any], errors: dict[str, str]
+) -> None:
+    """What cannot work is said at its field, without a connection."""
+    result = await fill_in(hass, **fields)
+    assert result["errors"] == errors
+    assert worker.connections == []
+    await succeeds(hass, result, worker)
+
+
+@pytest.mark.parametrize(
+    ("fault", "errors"),
+    [
+        (
+            faults.Refuse(
+                status=302,
+                location="https://team.cloudflareaccess.com/cdn-cgi/access/login/x",
+                body="",
+            ),
+            {"worker_url": "login_page"},
+        ),
+        (faults.Refuse(status=429, code="3036"), {"base": "quota"}),
+        (faults.Refuse(status=402, body=""), {"base": "payment"}),
+        (faults.Refuse(status=404, body="error code: 1042"), {"worker_url": "endpoint_not_found"}),
+        (faults.Refuse(status=503), {"worker_url": "unreachable"}),
+        (faults.Refuse(status=451, body=""), {"base": "refused"}),
+        (faults.ConnectedLate(seconds=30), {"worker_url": "no_answer"}),
+    ],
+)
+async def test_endpoint_is_at_fault(
+    hass: HomeAssistant,
+    worker,
+    start_worker,
+    caplog: pytest.LogCaptureFixture,
+    fault: faults.Fault,
+    errors: dict[str, str],
+) -> None:
+    """Each fault of the endpoint has its own message; nothing is saved, nothing logged aloud."""
+    broken = await start_worker(faults=[fault])
+    with patch(f"{CHECK}.ANSWER_TIMEOUT", 0.3):
+        result = await fill_in(hass, worker_url=broken.url, token=TOKEN)
+    assert result["errors"] == errors
+    loud = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert {record.name for record in loud} == {"homeassistant.loader"}
+    await succeeds(hass, result, worker)
+
+
+@pytest.mark.parametrize(
+    ("token", "error"), [("guess", "invalid_auth"), (None, "missing_token")]
+)
+async def test_token_is_not_accepted(
+    hass: HomeAssistant, worker, token: str | None, error: str
+) -> None:
+    """A wrong token and a missing one are different mistakes."""
+    result = await fill_in(hass, worker_url=worker.url, **({"token": token} if token else {}))
+    assert result["errors"] == {"token": error}
+    await succeeds(hass, result, worker)
+
+
+async def test_nothing_listens(hass: HomeAssistant, worker) -> None:
+    """A closed port is said to be unreachable."""
+    result = await fill_in(hass, worker_url="ws://127.0.0.1:9")
+    assert result["errors"] == {"worker_url": "unreachable"}
+    await succeeds(hass, result, worker)
+
+
+async def test_certificate_cannot_be_trusted(
+    hass: HomeAssistant, worker, tmp_path: Path
+) -> None:
+    """A self-signed certificate is named as the reason."""
+    context = _self_signed(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # In a thread, so that its broken handshake is not taken for a fault of Home Assistant.
+        shaking = asyncio.create_task(asyncio.to_thread(_shake_hands, server, context))
+        port = server.getsockname()[1]
+        result = await fill_in(hass, worker_url=f"wss://127.0.0.1:{port}", token=TOKEN)
+        await shaking
+    assert result["errors"] == {"worker_url": "tls"}
+    assert result["description_placeholders"]["reason"]
+    await succeeds(hass, result, worker)
+
+
+def _shake_hands(server: socket.socket, context: ssl.SSLContext) -> None:
+    client, _ = server.accept()
+    with client, contextlib.suppress(OSError):
+        context.wrap_socket(client, server_side=True).close()
+
+
+async def _hang_up(connection: ServerConnection) -> None:
+    await connection.close()
+
+
+async def _echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def _complain(connection: ServerConnection) -> None:
+    await connection.send('{"type":"Error","code":"NOPE","description":"Not today."}')
+    await connection.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "errors"),
+    [
+        (_echo, {"worker_url": "not_flux"}),
+        (_complain, {"base": "refused"}),
+        (_hang_up, {"worker_url": "no_answer"}),
+    ],
+)
+async def test_websocket_is_no_flux(
+    hass: HomeAssistant,
+    worker,
+    serve_websocket: ServeWebSocket,
+    answer: Answer,
+    errors: dict[str, str],
+) -> None:
+    """A WebSocket that says something else is not taken for Flux, nor is Flux's own error."""
+    result = await fill_in(hass, worker_url=await serve_websocket(answer))
+    assert result["errors"] == errors
+    await succeeds(hass, result, worker)
+
+
+async def test_web_page_is_no_flux(hass: HomeAssistant, worker) -> None:
+    """An ordinary web server is not taken for Flux."""
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(page, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        result = await fill_in(hass, worker_url=f"ws://127.0.0.1:{port}")
+    assert result["errors"] == {"worker_url": "not_flux"}
+    await succeeds(hass, result, worker)
+
+
+@pytest.mark.parametrize(
+    ("fields", "errors"),
+    [
+        ({"sample_rate": "8000"}, {"sample_rate": "plain_sample_rate"}),
+        ({"keyterms": ["Ecobee"]}, {"keyterms": "plain_keyterms"}),
+    ],
+)
+async def test_plain_worker_ignores_settings(
+    hass: HomeAssistant, start_worker, fields: dict[str, Any], errors: dict[str, str]
+) -> None:
+    """The ten-line Worker is accepted with what it can do, and only with that."""
+    plain = await start_worker(plain=True)
+    result = await fill_in(hass, worker_url=plain.url, token=TOKEN, **fields)
+    assert result["errors"] == errors
+    await succeeds(hass, result, plain)
+
+
+async def test_key_terms_are_refused(hass: HomeAssistant, start_worker) -> None:
+    """Key terms that cost the connection are not saved."""
+    picky = await start_worker(faults=[faults.Refuse(status=400, code="5004", connection=1)])
+    result = await fill_in(hass, worker_url=picky.url, token=TOKEN, keyterms=["Ecobee"])
+    assert result["errors"] == {"keyterms": "refused_keyterms"}
+    assert len(picky.connections) == 2
+    await succeeds(hass, result, picky)
+
+
+async def test_unexpected_fault_is_logged(
+    hass: HomeAssistant, worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of our own is said to be one, with its traceback in the log."""
+    with patch("custom_components.wyoming_flux.config_flow.async_check", side_effect=RuntimeError):
+        result = await fill_in(hass, worker_url=worker.url, token=TOKEN)
+    assert result["errors"] == {"base": "unknown"}
+    assert "RuntimeError" in caplog.text
+    await succeeds(hass, result, worker)
+
+
+async def test_same_endpoint_twice(hass: HomeAssistant, worker, set_up) -> None:
+    """The same endpoint is not set up twice, however it is written."""
+    await set_up(worker)
+    result = await fill_in(hass, worker_url=worker.url.replace("ws:", "http:"), token=TOKEN)
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "already_configured"
+
+
+async def test_second_endpoint_has_its_own_name(
+    hass: HomeAssistant, worker, start_worker, set_up
+) -> None:
+    """Two engines can be told apart by name."""
+    await set_up(worker)
+    other = await start_worker()
+    result = await fill_in(hass, worker_url=other.url, token=TOKEN)
+    assert result["title"] == f"Deepgram Flux ({other.url.removeprefix('ws://')})"
+
+
+async def test_reconfigure_to_another_endpoint(
+    hass: HomeAssistant, worker, start_worker, set_up
+) -> None:
+    """A new URL is checked before it is saved; an empty token keeps the present one."""
+    entry = await set_up(worker, {"sample_rate": "24000"})
+    other = await start_worker()
+    form = await entry.start_reconfigure_flow(hass)
+    assert form["step_id"] == "reconfigure"
+    shown = {str(key): key.description for key in form["data_schema"].schema}
+    assert shown["worker_url"] == {"suggested_value": f"{worker.url}/"}
+    assert shown["token"] is None
+
+    form = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": "ws://127.0.0.1:9"}
+    )
+    assert form["errors"] == {"worker_url": "unreachable"}
+    result = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": other.url}
+    )
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "reconfigure_successful"
+    await hass.async_block_till_done()
+    assert entry.data == {"worker_url": f"{other.url}/", "token": TOKEN}
+    assert entry.options["sample_rate"] == "24000"
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_reconfigure_to_a_worker_that_cannot_do_the_options(
+    hass: HomeAssistant, worker, start_worker, set_up
+) -> None:
+    """What the form does not ask for is said above it."""
+    entry = await set_up(worker, {"sample_rate": "24000"})
+    plain = await start_worker(plain=True)
+    form = await entry.start_reconfigure_flow(hass)
+    form = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": plain.url}
+    )
+    assert form["errors"] == {"base": "plain_sample_rate"}
+    result = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": worker.url, "token": TOKEN}
+    )
+    assert result["reason"] == "reconfigure_successful"
+    await hass.async_block_till_done()
+
+
+async def test_reconfigure_to_an_endpoint_in_use(
+    hass: HomeAssistant, worker, start_worker, set_up
+) -> None:
+    """Two entries never lead to the same endpoint."""
+    entry = await set_up(worker)
+    other = await start_worker()
+    await set_up(other, entry_id="01JTEST00000000000000000FY")
+    form = await entry.start_reconfigure_flow(hass)
+    result = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": other.url}
+    )
+    assert result["reason"] == "already_configured"
+
+
+async def test_reauth(hass: HomeAssistant, worker, set_up) -> None:
+    """A token that is wrong at set-up asks for a new one, which is tried before it is saved."""
+    entry = await set_up(worker, token="expired")
+    assert entry.state is ConfigEntryState.SETUP_ERROR
+    (flow,) = hass.config_entries.flow.async_progress()
+    assert flow["step_id"] == "reauth_confirm"
+    form = await hass.config_entries.flow.async_configure(flow["flow_id"], {"token": "guess"})
+    assert form["errors"] == {"token": "invalid_auth"}
+    result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"token": TOKEN})
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "reauth_successful"
+    await hass.async_block_till_done()
+    assert entry.data["token"] == TOKEN
+    assert entry.state is ConfigEntryState.LOADED
+
+
+def _self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
