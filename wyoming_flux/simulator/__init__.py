@@ -1,5 +1,6 @@
 """A local Flux: the same wire, its own recogniser; only for trying out and testing."""
 
+from .coded import CodedRecognizer, speak
 from .handshake import Accepted, Refusal, Request
 from .parameters import StreamParameters
 from .profiles import DEEPGRAM, PROFILES, WORKERS_AI, Profile
@@ -14,6 +15,7 @@ __all__ = [
     "PROFILES",
     "WORKERS_AI",
     "Accepted",
+    "CodedRecognizer",
     "Connection",
     "MemoryTransport",
     "Part",
@@ -31,4 +33,5 @@ __all__ = [
     "Transport",
     "TransportClosed",
     "memory_pair",
+    "speak",
 ]

@@ -1,11 +1,11 @@
 """What can be made to go wrong on purpose, and how a command line says it.
 
-A fault is written ``name`` or ``name:key=value,key=value``, for example ``drop:after=1.5,code=1011``
-or ``refuse:status=429,code=3036,connection=1``. Every fault takes ``connection=N``: it then strikes
-only the N-th connection (counted from 1, refused ones included), so that the next succeeds. Faults
-in the middle of a stream strike ``after`` seconds of audio, and where ``on`` is given, not before
-that has happened: ``connected``, ``start-of-turn``, ``end-of-turn``, ``force-end-turn`` or
-``close-stream``.
+A fault is written ``name`` or ``name:key=value,key=value``, for example
+``drop:after=1.5,code=1011`` or ``refuse:status=429,code=3036,connection=1``. Every fault takes
+``connection=N``: it then strikes only the N-th connection (counted from 1, refused ones included),
+so that the next succeeds. Faults in the middle of a stream strike ``after`` seconds of audio, and
+where ``on`` is given, not before that has happened: ``connected``, ``start-of-turn``,
+``end-of-turn``, ``force-end-turn`` or ``close-stream``.
 """
 
 import dataclasses

@@ -17,7 +17,6 @@ from .faults import (
 from .stream import Message
 from .transport import Frame, Transport, TransportClosed
 
-
 T = TypeVar("T", bound=Fault)
 
 
@@ -33,7 +32,9 @@ class Outbox:
         self._empty = _first(EmptyEndOfTurn, faults) is not None
         self._late = _first(LateEndOfTurn, faults) is not None
         self._jitter = _first(Jitter, faults)
-        self._random = random.Random(self._jitter.seed if self._jitter else 0)
+        self._random = random.Random(  # noqa: S311 - reproducible delays, no secret
+            self._jitter.seed if self._jitter else 0
+        )
         self._connected_late = _first(ConnectedLate, faults)
         self._audio_came = asyncio.Event()
 

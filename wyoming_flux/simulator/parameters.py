@@ -21,11 +21,24 @@ EOT_LOWEST: Final = 0.5
 TIMEOUT_RANGE: Final = (500, 60_000)
 
 _WORKERS_AI_NAMES: Final = frozenset(
-    "encoding sample_rate eot_threshold eager_eot_threshold eot_timeout_ms keyterm mip_opt_out tag".split()
+    {
+        "encoding",
+        "sample_rate",
+        "eot_threshold",
+        "eager_eot_threshold",
+        "eot_timeout_ms",
+        "keyterm",
+        "mip_opt_out",
+        "tag",
+    }
 )
-_DEEPGRAM_NAMES: Final = _WORKERS_AI_NAMES | frozenset(
-    "model language_hint numerals profanity_filter redact".split()
-)
+_DEEPGRAM_NAMES: Final = _WORKERS_AI_NAMES | {
+    "model",
+    "language_hint",
+    "numerals",
+    "profanity_filter",
+    "redact",
+}
 _REPEATABLE: Final = frozenset(("keyterm", "language_hint", "tag", "redact"))
 
 
@@ -70,7 +83,9 @@ def from_query(query: Sequence[tuple[str, str]], profile: Profile) -> StreamPara
     values: dict[str, list[str]] = {}
     for name, value in query:
         if name not in known:
-            raise InvalidParameter(name, f"unknown field `{name}`, expected one of {_quoted(known)}")
+            raise InvalidParameter(
+                name, f"unknown field `{name}`, expected one of {_quoted(known)}"
+            )
         if name in values and name not in _REPEATABLE:
             raise InvalidParameter(name, f"duplicate field `{name}`")
         values.setdefault(name, []).append(value)
@@ -98,14 +113,17 @@ def check_thresholds(eot: float, eager: float | None, timeout_ms: int, profile: 
     """Raise :class:`InvalidParameter` where a threshold is out of its range."""
     if not EOT_LOWEST <= eot <= profile.eot_threshold_limit:
         raise InvalidParameter(
-            "eot_threshold", f"eot_threshold must be between 0.5 and {profile.eot_threshold_limit:g}"
+            "eot_threshold",
+            f"eot_threshold must be between 0.5 and {profile.eot_threshold_limit:g}",
         )
     if not TIMEOUT_RANGE[0] <= timeout_ms <= TIMEOUT_RANGE[1]:
         raise InvalidParameter("eot_timeout_ms", "eot_timeout_ms must be between 500 and 60000")
     if eager is None:
         return
     if not EAGER_RANGE[0] <= eager <= EAGER_RANGE[1]:
-        raise InvalidParameter("eager_eot_threshold", "eager_eot_threshold must be between 0.3 and 0.9")
+        raise InvalidParameter(
+            "eager_eot_threshold", "eager_eot_threshold must be between 0.3 and 0.9"
+        )
     if eager > eot:
         raise InvalidParameter(
             "eager_eot_threshold", "eager_eot_threshold must be less than or equal to eot_threshold"

@@ -1,6 +1,6 @@
 """What the simulator hears: the protocol of a recognizer, and one that follows a script."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -9,6 +9,8 @@ FRAME_MS: Final = 10
 
 FINISHED: Final = 0.95
 """Confidence in the end of the turn when a text sounds complete."""
+SECONDS_PER_WORD: Final = 0.25
+"""Voiced audio per word of a script."""
 UNFINISHED: Final = 0.45
 """The same when it does not: below every ``eot_threshold``, so only the timeout ends the turn."""
 
@@ -35,6 +37,9 @@ class Recognizer(Protocol):
 
     def finish(self) -> None:
         """Decode what is left; no more audio comes."""
+
+    def close(self) -> None:
+        """Give up what it holds; called once, at the end of the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,18 @@ class ScriptRecognizer:
     blocking = False
 
     def __init__(
-        self, script: Sequence[ScriptedTurn | str], *, seconds_per_word: float = 0.25
+        self, script: Iterable[ScriptedTurn | str], *, seconds_per_word: float = SECONDS_PER_WORD
     ) -> None:
         """Take turns; a plain text is a turn that sounds complete."""
-        self._turns = [one if isinstance(one, ScriptedTurn) else ScriptedTurn.of(one) for one in script]
+        self._turns = [
+            one if isinstance(one, ScriptedTurn) else ScriptedTurn.of(one) for one in script
+        ]
         self._frames_per_word = max(1, round(seconds_per_word * 1000 / FRAME_MS))
         self._turn = 0
-        self._reset()
+        self._part = 0
+        self._voiced = 0
+        self._silence = 0
+        self._settled = False
 
     @property
     def text(self) -> str:
@@ -134,17 +144,17 @@ class ScriptRecognizer:
     def end_turn(self) -> None:
         """Go on to the next turn of the script."""
         self._turn += 1
-        self._reset()
-
-    def finish(self) -> None:
-        """Do nothing: a script has no buffer."""
-
-    @property
-    def _parts(self) -> tuple[Part, ...]:
-        return self._turns[self._turn].parts if self._turn < len(self._turns) else ()
-
-    def _reset(self) -> None:
         self._part = 0
         self._voiced = 0
         self._silence = 0
         self._settled = False
+
+    def finish(self) -> None:
+        """Do nothing: a script has no buffer."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    @property
+    def _parts(self) -> tuple[Part, ...]:
+        return self._turns[self._turn].parts if self._turn < len(self._turns) else ()

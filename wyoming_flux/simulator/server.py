@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import socket
+import weakref
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from websockets import http11
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -19,9 +21,12 @@ from .service import Connection, Service
 from .transport import Frame, TransportClosed
 
 _LOGGER: Final = logging.getLogger(__name__)
+# At DEBUG the library prints handshakes, and with them tokens.
+_LOGGER.setLevel(logging.INFO)
 _CLOSE_SECONDS: Final = 2.0
 _LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 """What Cloudflare's Workers take in one message."""
+_LONGEST_LINE: Final = 64 * 1024
 _RECEIVE_BUFFER: Final = 64 * 1024
 """Small, so that a client feels the limited ingest rate instead of filling the kernel."""
 
@@ -37,11 +42,15 @@ class Simulator(Service):
         super().__init__(**service)
         self._uri = uri
         self._server: Server | None = None
-        self._opened: dict[ServerConnection, Connection] = {}
+        self._opened: weakref.WeakKeyDictionary[ServerConnection, Connection] = (
+            weakref.WeakKeyDictionary()
+        )
         self.url = uri
 
     async def __aenter__(self) -> Self:
         """Listen; raises OSError where the address cannot be used."""
+        # 100 key terms of 100 characters must fit into the request line.
+        http11.MAX_LINE_LENGTH = max(http11.MAX_LINE_LENGTH, _LONGEST_LINE)
         parts = urlsplit(self._uri)
         host, port = parts.hostname or "127.0.0.1", parts.port or 0
         listener = socket.create_server((host, port), family=_family(host))
@@ -80,7 +89,11 @@ class Simulator(Service):
             await self._server.wait_closed()
             self._server = None
 
-    async def _upgrade(self, websocket: ServerConnection, request: UpgradeRequest) -> Response | None:
+    async def _upgrade(
+        self, websocket: ServerConnection, request: UpgradeRequest
+    ) -> Response | None:
+        if request.headers.get("upgrade", "").lower() != "websocket":
+            return None  # the library answers 426
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         connection, answer = await self.open(Request(request.path, headers))
         if isinstance(answer, Refusal):

@@ -5,19 +5,27 @@ import dataclasses
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from . import faults as fault_kinds
 from . import handshake
+from .coded import CodedRecognizer
 from .faults import ConnectLate, Fault, Refuse
 from .handshake import Accepted, Refusal, Request
 from .parameters import StreamParameters
 from .profiles import PROFILES, Profile, ProfileName
-from .recognizer import Recognizer, ScriptedTurn, ScriptRecognizer
+from .recognizer import SECONDS_PER_WORD, Recognizer, ScriptedTurn, ScriptRecognizer
 from .session import Session, Traffic
 from .transport import Transport
 
 RecognizerFactory = Callable[[StreamParameters], Recognizer]
-"""Makes the recognizer of one connection; called in a thread if that takes long."""
+"""Makes the recognizer of one connection; must not block (see :attr:`.Recognizer.blocking`)."""
+RecognizerName = Literal["script", "coded", "pocketsphinx"]
+Observer = Callable[["Connection", str], None]
+"""Gets one line of text for each thing that happens on a connection."""
+
+MAX_CONNECTIONS: Final = 1000
+"""So many are remembered; older ones are forgotten."""
 
 DEFAULT_SCRIPT = (ScriptedTurn.of("turn on the living room light"),)
 
@@ -55,24 +63,32 @@ class Service:
         self,
         *,
         profile: ProfileName | Profile = "workers-ai",
-        recognizer: str | RecognizerFactory = "script",
+        recognizer: RecognizerName | RecognizerFactory = "script",
         script: Iterable[ScriptedTurn | str] = DEFAULT_SCRIPT,
+        seconds_per_word: float = SECONDS_PER_WORD,
         ingest_rate: float = 1.25,
         faults: Sequence[Fault] = (),
         token: str | None = None,
         keep: bool = True,
         close_code: int | None = None,
-        on_event: Callable[[Connection, str], None] | None = None,
+        observe: Observer | None = None,
     ) -> None:
-        """``keep``: record audio and messages; ``close_code``: instead of the profile's own."""
+        """Prepare a Flux.
+
+        ``recognizer`` is a name or makes one per connection; ``script`` and ``seconds_per_word``
+        belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only requests with
+        ``token`` are let in, where it is given. ``keep``: record all audio and messages.
+        ``close_code``: how a connection ends after ``CloseStream``, instead of the profile's way.
+        Raises ValueError for unknown names.
+        """
         chosen = PROFILES[profile] if isinstance(profile, str) else profile
         if close_code is not None:
             chosen = dataclasses.replace(chosen, close_code=close_code)
         self.profile = chosen
         self.connections: list[Connection] = []
         self.faults = list(faults)
-        self._script = tuple(script)
-        self._recognizer = self._factory(recognizer)
+        self._recognizer = _factory(recognizer, tuple(script), seconds_per_word)
+        self._observe = observe or (lambda connection, line: None)
         self._ingest_rate = ingest_rate
         self._token = token
         self._keep = keep
@@ -81,17 +97,18 @@ class Service:
     async def open(self, request: Request) -> tuple[Connection, Accepted | Refusal]:
         """Answer an upgrade request, late where a fault says so."""
         self._count += 1
-        connection = Connection(
-            number=self._count, request=request, request_id=str(uuid.uuid4())
-        )
-        if self._keep:
-            connection.audio = bytearray()
+        connection = Connection(number=self._count, request=request, request_id=str(uuid.uuid4()))
         self.connections.append(connection)
+        del self.connections[:-MAX_CONNECTIONS]
         answer = await self._answer(connection)
         if isinstance(answer, Refusal):
             connection.refused = answer.status
+            self._observe(connection, f"refused with {answer.status}: {answer.body.decode()}")
         else:
             connection.parameters = answer.parameters
+            self._observe(
+                connection, f"connected at {connection.path}: {_shown(answer.parameters)}"
+            )
         return connection, answer
 
     async def serve(self, connection: Connection, transport: Transport) -> None:
@@ -108,6 +125,7 @@ class Service:
             faults=self._faults(connection),
             traffic=connection,
             keep=self._keep,
+            observe=lambda line: self._observe(connection, line),
         )
         await session.run()
 
@@ -127,9 +145,30 @@ class Service:
             token=self._token,
         )
 
-    def _factory(self, recognizer: str | RecognizerFactory) -> RecognizerFactory:
-        if callable(recognizer):
-            return recognizer
-        if recognizer == "script":
-            return lambda parameters: ScriptRecognizer(self._script)
-        raise ValueError(f"there is no recognizer {recognizer!r}")
+
+def _factory(
+    recognizer: RecognizerName | RecognizerFactory,
+    script: tuple[ScriptedTurn | str, ...],
+    seconds_per_word: float,
+) -> RecognizerFactory:
+    if callable(recognizer):
+        return recognizer
+    match recognizer:
+        case "script":
+            return lambda _: ScriptRecognizer(script, seconds_per_word=seconds_per_word)
+        case "coded":
+            return lambda _: CodedRecognizer()
+        case "pocketsphinx":
+            from .sphinx import PocketSphinxRecognizer
+
+            return PocketSphinxRecognizer
+    raise ValueError(f"there is no recognizer {recognizer!r}")
+
+
+def _shown(parameters: StreamParameters) -> str:
+    """Return what differs from the defaults."""
+    plain = StreamParameters(sample_rate=0)
+    values = (
+        (field.name, getattr(parameters, field.name)) for field in dataclasses.fields(parameters)
+    )
+    return ", ".join(f"{name}={value}" for name, value in values if value != getattr(plain, name))

@@ -6,14 +6,15 @@ the profile does. Time is the event loop's alone, so a loop with a virtual clock
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from .faults import Drop, ErrorMessage, Fault, Garbage, Midway, Moment, SlowReader, Stall
 from .outbox import Outbox
 from .parameters import StreamParameters
-from .profiles import NO_CODE, Profile
+from .profiles import ABORTED, NO_CODE, Profile
 from .recognizer import Recognizer
 from .stream import Message, Stream, UnparsableMessage
 from .transport import Frame, Transport, TransportClosed
@@ -25,6 +26,8 @@ FLUSH_SECONDS: Final = 30.0
 STUCK_SECONDS: Final = 60.0
 """Longest time a slow reader does not read at all; then the connection is dropped."""
 DATA_ERROR: Final = 1008
+
+_T = TypeVar("_T")
 
 _MOMENTS: Final[dict[str, Moment]] = {
     "StartOfTurn": "start-of-turn",
@@ -81,10 +84,18 @@ class Session:
         faults: Sequence[Fault] = (),
         traffic: Traffic | None = None,
         keep: bool = False,
+        observe: Callable[[str], None] | None = None,
     ) -> None:
-        """``ingest_rate``: times real time, 0: unlimited; ``keep``: record audio and messages."""
+        """Prepare; nothing runs yet.
+
+        ``ingest_rate`` is times real time, 0 unlimited. ``keep``: record audio and messages in
+        ``traffic``. ``observe`` gets one line of text for each thing that happens.
+        """
         self.traffic = traffic or Traffic()
         self._keep = keep
+        if keep:
+            self.traffic.audio = bytearray()
+        self._observe = observe or (lambda line: None)
         self._transport = transport
         self._profile = profile
         self._recognizer = recognizer
@@ -105,8 +116,12 @@ class Session:
         except TransportClosed as end:
             self.traffic.close_code = end.code
             self.traffic.closed_by_client = True
+            self._observe(f"closed by the client with {end.code}")
         except _End as end:
             self.traffic.close_code = end.code
+            self._observe(
+                f"closes with {end.code} after {self._stream.audio_seconds:.2f} s of audio"
+            )
             try:
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._outbox.flush()
@@ -116,6 +131,7 @@ class Session:
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
+            self._recognizer.close()
 
     async def _serve(self) -> None:
         self._say([self._stream.connected()])
@@ -133,8 +149,7 @@ class Session:
             async with asyncio.timeout(self._profile.idle_timeout):
                 return await self._transport.receive()
         except TimeoutError:
-            self.traffic.mistakes.append("sent nothing for too long")
-            raise _End(1006) from None
+            raise self._mistake("sent nothing for too long", ABORTED) from None
 
     async def _audio(self, pcm: bytes) -> None:
         self.traffic.audio_bytes += len(pcm)
@@ -142,19 +157,13 @@ class Session:
             self.traffic.audio += pcm
         if not pcm:
             # The legacy end-of-stream marker of Deepgram's older API.
-            self.traffic.mistakes.append("an empty binary frame")
-            raise _End(NO_CODE)
+            raise self._mistake("sent an empty binary frame", NO_CODE)
         if len(pcm) % 2:
-            self.traffic.mistakes.append("half a sample of audio")
-            raise _End(DATA_ERROR, "DATA-0000")
+            raise self._mistake("sent half a sample of audio", DATA_ERROR, "DATA-0000")
         for start in range(0, len(pcm), self._slice_bytes):
             piece = pcm[start : start + self._slice_bytes]
             await self._pace(len(piece))
-            if self._recognizer.blocking:
-                said = await asyncio.to_thread(self._stream.receive_audio, piece)
-            else:
-                said = self._stream.receive_audio(piece)
-            self._say(said)
+            self._say(await self._decode(partial(self._stream.receive_audio, piece)))
             self._outbox.audio_came()
             self._strike()
 
@@ -166,7 +175,7 @@ class Session:
             rate = slow.rate
             if not rate:
                 await asyncio.sleep(STUCK_SECONDS)
-                raise _End(1006)
+                raise _End(ABORTED)
         if not rate or self._transport.closed:
             return
         now = asyncio.get_running_loop().time()
@@ -189,6 +198,7 @@ class Session:
                 f"Could not deserialize last text message: unknown variant `{kind}`,"
                 f" expected one of {known}"
             )
+        self._observe(f"{self._stream.audio_seconds:6.2f} s client: {kind}")
         if kind in _MOMENTS:
             self._happened.add(_MOMENTS[kind])
         if kind == "Configure":
@@ -207,19 +217,32 @@ class Session:
 
     async def _close_stream(self) -> None:
         self._strike()
-        if self._recognizer.blocking:
-            said = await asyncio.to_thread(self._stream.finish)
-        else:
-            said = self._stream.finish()
-        self._say(said)
+        self._say(await self._decode(self._stream.finish))
         if not self._stalled():
             raise _End(self._profile.close_code)
 
     def _fatal(self, description: str) -> _End:
         """Report an unreadable client message and return the end it means."""
-        self.traffic.mistakes.append(description)
+        end = self._mistake(description, NO_CODE)
         self._say([self._stream.error("UNPARSABLE_CLIENT_MESSAGE", description)])
-        return _End(NO_CODE)
+        return end
+
+    def _mistake(self, what: str, code: int, reason: str = "") -> _End:
+        self.traffic.mistakes.append(what)
+        self._observe(f"client: {what}")
+        return _End(code, reason)
+
+    async def _decode(self, work: Callable[[], _T]) -> _T:
+        """Call the stream: in a thread where its recognizer takes long."""
+        if not self._recognizer.blocking:
+            return work()
+        thread = asyncio.get_running_loop().run_in_executor(None, work)
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            # The recognizer must not be given up while its thread still uses it.
+            await asyncio.wait([thread])
+            raise
 
     def _say(self, messages: list[Message]) -> None:
         for message in messages:
@@ -227,8 +250,13 @@ class Session:
                 self.traffic.sent.append(message)
             if not self._stalled():
                 self._outbox.put([message])
-            if (moment := _MOMENTS.get(message.get("event", ""))) is not None:
-                self._happened.add(moment)
+            event = message.get("event", "")
+            if event and event != "Update":
+                trigger = f" ({message['trigger']})" if "trigger" in message else ""
+                heard = message["audio_window_end"]
+                self._observe(f"{heard:6.2f} s {event}{trigger}: {message['transcript']}")
+            if event in _MOMENTS:
+                self._happened.add(_MOMENTS[event])
 
     def _stalled(self) -> bool:
         heard = self._stream.audio_seconds
@@ -246,6 +274,7 @@ class Session:
             if fault.on is not None and fault.on not in self._happened:
                 continue
             self._struck[fault] = heard
+            self._observe(f"{heard:6.2f} s fault: {fault}")
             if isinstance(fault, Garbage):
                 self._outbox.put_frame(_GARBAGE[fault.kind])
             elif isinstance(fault, Drop):

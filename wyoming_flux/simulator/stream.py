@@ -223,7 +223,9 @@ class Stream:
             event=event,
             turn_index=self._turn_index,
             audio_window_start=self._turn_start * FRAME_MS / 1000,
-            audio_window_end=round(self.audio_seconds if event == "Update" else self._frame * FRAME_MS / 1000, 4),
+            audio_window_end=round(
+                self.audio_seconds if event == "Update" else self._frame * FRAME_MS / 1000, 4
+            ),
             transcript=self._text,
             words=self._words(),
             end_of_turn_confidence=self._confidence(),

@@ -9,7 +9,7 @@ Frame = str | bytes
 
 
 class TransportClosed(Exception):
-    """The other side is gone; ``code`` as a WebSocket tells it (1005: none given, 1006: no close)."""
+    """The other side is gone; ``code`` is the WebSocket's (1005: none given, 1006: no close)."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         """Remember how it was closed."""
@@ -32,7 +32,7 @@ class Transport(Protocol):
         """Send one frame; raises :class:`TransportClosed`."""
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Close: 1005 sends a close frame without a code, 1006 none at all. Bounded, never raises."""
+        """Close: 1005 sends a close frame without a code, 1006 none. Bounded, never raises."""
 
 
 class MemoryTransport:

@@ -1,0 +1,177 @@
+"""``wyoming-flux simulate``: a local Flux to try things out with, without any account."""
+
+import argparse
+import asyncio
+import ipaddress
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+
+# Imported when it runs, so that every other command starts without it.
+if TYPE_CHECKING:
+    from wyoming_flux.simulator import Connection
+
+_EPILOG = """\
+faults:
+  NAME or NAME:KEY=VALUE,KEY=VALUE; each takes connection=N (only the N-th connection, from 1).
+  Those marked * take after=SECONDS of audio and on=MOMENT (connected, start-of-turn,
+  end-of-turn, force-end-turn, close-stream).
+    refuse:status=429,code=3036      answer the upgrade with an HTTP status (body=TEXT goes last)
+    connect-late:seconds=3           answer the upgrade late
+    connected-late:seconds=3         send the first message late (or after_audio=true)
+    drop:after=1.5,code=1011       * end the connection (1006: TCP alone, 1005: without a code)
+    stall:after=1                  * take audio and say nothing (seconds=N: for N s of audio)
+    error:after=1,code=NAME        * report a fatal error and close
+    garbage:kind=text              * say something that is no message (text, json, binary)
+    slow-reader:rate=0.5           * take audio slower than real time (0: not at all)
+    jitter:seconds=0.3               each message up to so late
+    duplicate-end, empty-end, late-end   EndOfTurn twice, without its text, out of order
+
+scripts are TOML: [[turn]] tables with text (or a list of texts with pauses between them),
+unfinished = true, confidence = 0.6, interim = "what is believed first".
+"""
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="run a local Flux for trying out and testing",
+        description="Run a local Flux: the same wire, its own recognizer.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--uri", default="ws://127.0.0.1:8787", help="where to listen; port 0: any (%(default)s)"
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("workers-ai", "deepgram"),
+        default="workers-ai",
+        help="whose Flux to play (%(default)s)",
+    )
+    parser.add_argument(
+        "--recognizer",
+        choices=("pocketsphinx", "script", "coded"),
+        help="pocketsphinx hears real speech, script says what --script says while there is sound,"
+        " coded reads test audio (script with --script, else pocketsphinx)",
+    )
+    parser.add_argument("--script", type=Path, metavar="FILE", help="what to hear, as TOML")
+    parser.add_argument(
+        "--ingest-rate",
+        type=float,
+        default=1.25,
+        metavar="N",
+        help="take audio at most N times as fast as real time; 0: unlimited (%(default)s)",
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", help="go wrong; repeatable"
+    )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="only let in who brings this token"
+    )
+    parser.add_argument(
+        "--any-address", action="store_true", help="allow an address that others can reach"
+    )
+    return parser
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM: 0; 1 where the port cannot be opened, 2 for wrong options."""
+    try:
+        options = await asyncio.to_thread(_options, args)
+    except (WyomingFluxError, ValueError, OSError) as error:
+        print(f"wyoming-flux simulate: {error}", file=sys.stderr)
+        return 2
+    from wyoming_flux.simulator import Simulator
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with Simulator(**options) as simulator:
+            name = args.recognizer
+            _log(f"Flux simulator ({args.profile}, {name}) listening on {simulator.url}")
+            await stop.wait()
+    except OSError as error:
+        print(
+            f"wyoming-flux simulate: cannot listen on {args.uri}: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the simulator's arguments; raises ValueError or OSError with one sentence."""
+    from wyoming_flux.simulator import faults, script
+
+    _check_uri(args.uri, any_address=args.any_address)
+    if args.recognizer is None:
+        args.recognizer = "script" if args.script else "pocketsphinx"
+    if args.script and args.recognizer != "script":
+        raise InvalidSetting("script", "--script needs --recognizer script")
+    if not 0 <= args.ingest_rate <= 1000:
+        raise InvalidSetting("ingest_rate", "--ingest-rate must be between 0 and 1000")
+    options: dict[str, Any] = {
+        "uri": args.uri,
+        "profile": args.profile,
+        "recognizer": args.recognizer,
+        "ingest_rate": args.ingest_rate,
+        "faults": [faults.parse(text) for text in args.fault],
+        "keep": False,
+        "observe": _observe,
+    }
+    if args.script:
+        loaded = script.load(args.script)
+        options["script"] = loaded.turns
+        options["seconds_per_word"] = loaded.seconds_per_word
+    if args.token_file:
+        options["token"] = args.token_file.read_text(encoding="utf-8").strip()
+        if not options["token"]:
+            raise InvalidSetting("token", f"{args.token_file} is empty")
+    if args.recognizer == "pocketsphinx":
+        from wyoming_flux.simulator.sphinx import require_pocketsphinx
+
+        require_pocketsphinx()
+
+    return options
+
+
+def _check_uri(uri: str, *, any_address: bool) -> None:
+    parts = urlsplit(uri)
+    if parts.scheme != "ws" or not parts.hostname or parts.path not in ("", "/"):
+        raise InvalidSetting("uri", f"--uri must look like ws://127.0.0.1:8787, not {uri!r}")
+    if parts.port is None:
+        raise InvalidSetting("uri", f"--uri needs a port: {uri!r}")
+    if any_address or parts.hostname == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise InvalidSetting(
+            "uri",
+            f"others could reach {parts.hostname}; use a loopback address, or add --any-address",
+        )
+
+
+def _observe(connection: "Connection", line: str) -> None:
+    _log(f"#{connection.number} {line}")
+
+
+def _log(line: str) -> None:
+    now = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+    print(f"{now} {line}", flush=True)
