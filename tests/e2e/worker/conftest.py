@@ -146,6 +146,13 @@ class Workerd:
         """All that the Worker and the runtime have printed."""
         return self._log.read_text(errors="replace")
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the running process has used (Linux)."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def start(self) -> None:
         """Start; a second start listens on the same port as the first."""
         control, control_end = os.pipe()
