@@ -151,7 +151,7 @@ class Tracker:
 
     def ended(self, now: float, pending: float) -> list[Decision]:
         """Learn that the client ended the audio; ``pending`` seconds are un-sent."""
-        if self._client_ended:
+        if self._done or self._client_ended:
             return []
         self._client_ended = True
         self._pending = pending
@@ -170,6 +170,8 @@ class Tracker:
 
     def opened(self, now: float) -> list[Decision]:
         """Learn that the connection is open."""
+        if self._done or self._link is not _Link.CONNECTING:
+            return []
         self._fault_spent += now - self._down_since
         self._link = _Link.OPEN
         self._failures = 0

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,23 +20,50 @@ from wyoming_flux.simulator.faults import parse
 TOKEN = "hush-hush-token"
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def raw_server(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve TCP on loopback; gives ``host:port``, and leaves no connection behind."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await handler(reader, writer)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        if connections:
+            await asyncio.wait(connections)
+        await server.wait_closed()
+
+
 @contextlib.asynccontextmanager
 async def http_server(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
     """Serve the same bytes to every request, whatever it is."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            if hang:
-                await reader.read()
-            writer.write(answer)
-            await writer.drain()
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        if hang:
+            await reader.read()
+        writer.write(answer)
+        await writer.drain()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    async with server:
-        yield f"ws://{host}:{port}"
+    async with raw_server(handle) as address:
+        yield f"ws://{address}"
 
 
 def response(status: str, body: str = "", **headers: str) -> bytes:
@@ -127,13 +154,11 @@ async def test_tls_where_there_is_none() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"400 what is this?")
-        writer.close()
+        await writer.drain()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with raw_server(handle) as address:
         with pytest.raises(EndpointError, match="wss") as caught:
-            await Connector(Endpoint.from_url(f"wss://127.0.0.1:{port}")).connect(FluxSettings())
+            await Connector(Endpoint.from_url(f"wss://{address}")).connect(FluxSettings())
     assert caught.value.code == "unreachable"
 
 
@@ -142,13 +167,10 @@ async def test_certificate_is_verified(tls_server_context: ssl.SSLContext) -> No
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls_server_context)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with raw_server(handle, tls_server_context) as address:
         with pytest.raises(EndpointError) as caught:
-            await Connector(Endpoint.from_url(f"wss://127.0.0.1:{port}")).connect(FluxSettings())
+            await Connector(Endpoint.from_url(f"wss://{address}")).connect(FluxSettings())
     assert caught.value.code == "unreachable"
     assert not caught.value.retryable
     assert "certificate" in str(caught.value)
