@@ -110,32 +110,42 @@ async def listening(
     handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[int]:
     """Listen on a loopback port with something that is no WebSocket server."""
-    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    ended = asyncio.Event()
+    ended.set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended.clear()
+        with contextlib.suppress(ConnectionError):
+            await handler(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Read and say nothing, until the client has gone."""
-    with contextlib.suppress(ConnectionError):
-        while await reader.read(4096):
-            pass
-    writer.close()
+    while await reader.read(4096):
+        pass
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Close after the request, without an answer."""
     await reader.read(4096)
-    writer.close()
 
 
 async def plain_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer as a server without TLS answers a client with it."""
     await reader.read(4096)
     writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-    writer.close()
 
 
 async def connect_error(url: str, seconds: float = 2.5) -> EndpointError:
