@@ -8,11 +8,9 @@ are used here: *sent* and *heard* are seconds of audio on the current socket, ``
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from functools import partial
-from typing import Final
 
 from wyoming_flux.errors import (
     ConnectionLost,
-    EndpointError,
     FluxTimeout,
     NotFlux,
     WyomingFluxError,
@@ -29,39 +27,14 @@ from wyoming_flux.flux.messages import (
 )
 from wyoming_flux.settings import TurnSettings
 
+from . import rules
 from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
+from .link import Link, LinkState
 from .outcome import Transcript, Trigger
 from .text import Partials, Texts
 from .timeline import Timeline
 
-FRAME: Final = 0.08
-
-NO_AUDIO_BEFORE_TEXT: Final = 5.0
-GAP: Final = 1.0
-GAP_ENDS: Final = 3.0
-STALL: Final = 2.5
-FIRST_MESSAGE: Final = 4.0
-BEHIND: Final = 0.5
-STOOD_STILL: Final = 0.75
-FAULT_BUDGET: Final = 8.0
-LEAST_PATIENCE: Final = 1.0
-BACK_OFF: Final = (0.2, 0.5, 1.0)
-MAX_RECONNECTS: Final = 2
-REPLAY_BEFORE: Final = 1.5
-LONGEST_REPLAY: Final = 30.0
-FINAL_SILENCE: Final = 0.3
-CLOSE_WHEN_BEHIND: Final = 1.0
-FINAL_WAIT: Final = 1.5
-COVERS: Final = 0.1
-
-
 _Timer = Callable[[float], list[Decision]]
-
-
-class _Link(Enum):
-    CONNECTING = auto()
-    WAITING = auto()
-    OPEN = auto()
 
 
 class _Final(Enum):
@@ -85,22 +58,8 @@ class Tracker:
         self._texts = Texts(settings.wake_phrases)
         self._partials = Partials()
         self._timeline = Timeline()
+        self._link = Link()
         self._done = False
-
-        self._link = _Link.CONNECTING
-        self._failures = 0
-        self._reconnects = 0
-        self._fault_spent = 0.0
-        self._down_since = 0.0
-        self._retry_at = 0.0
-        self._last_error: WyomingFluxError | None = None
-
-        self._alive_at = 0.0
-        self._spoke = False
-        self._garbage = False
-        self._advanced_at = 0.0
-        self._behind_since: float | None = None
-        self._sent_at = 0.0
 
         self._pending = 0.0
         self._queued_any = False
@@ -140,7 +99,8 @@ class Tracker:
 
     def start(self, now: float) -> list[Decision]:
         """Begin the turn."""
-        self._down_since = self._audio_at = now
+        self._link.start(now)
+        self._audio_at = now
         return [Connect(0.0)]
 
     def queued(self, now: float, pending: float) -> None:
@@ -157,11 +117,11 @@ class Tracker:
         self._pending = pending
         if not self._queued_any:
             return self._finish(Transcript("", Trigger.AUDIO_STOP))
-        if self._link is _Link.OPEN and pending <= 0 and self._covered() and self._settled():
+        if self._link.open and pending <= 0 and self._covered() and self._settled():
             return self._finish(Transcript(self._texts.answer(), Trigger.AUDIO_STOP))
         if self._trigger is None:
             self._trigger = Trigger.AUDIO_STOP
-            self._advanced_at = now
+            self._link.advanced_at = now
         return self._step(now)
 
     def rewound(self, pending: float) -> None:
@@ -170,37 +130,23 @@ class Tracker:
 
     def opened(self, now: float) -> list[Decision]:
         """Learn that the connection is open."""
-        if self._done or self._link is not _Link.CONNECTING:
+        if self._done or self._link.state is not LinkState.CONNECTING:
             return []
-        self._fault_spent += now - self._down_since
-        self._link = _Link.OPEN
-        self._failures = 0
-        self._alive_at = self._advanced_at = self._sent_at = now
-        self._spoke = self._garbage = False
-        self._behind_since = None
+        self._link.opened(now)
         return self._step(now)
 
     def failed(self, now: float, error: WyomingFluxError) -> list[Decision]:
         """Learn that an attempt to connect failed."""
-        if self._done or self._link is not _Link.CONNECTING:
+        if self._done or self._link.state is not LinkState.CONNECTING:
             return []
-        self._last_error = error
-        retryable = isinstance(error, EndpointError) and error.retryable
-        if not retryable or self._failures >= len(BACK_OFF):
-            return self._give_up()
-        self._retry_at = now + BACK_OFF[self._failures]
-        self._failures += 1
-        if self._retry_at >= self._down_since + self._fault_left:
-            return self._give_up()
-        self._link = _Link.WAITING
-        return []
+        return [] if self._link.failed(now, error) else self._give_up()
 
     def sent(self, now: float, seconds: float, pending: float) -> list[Decision]:
         """Learn that a frame of client audio was sent; ``pending`` seconds are un-sent."""
         if self._done:
             return []
         self._timeline.send_audio(seconds)
-        if self._pending >= FRAME > pending:
+        if self._pending >= rules.FRAME > pending:
             # A client whose audio we were slow to send has not been silent meanwhile.
             self._audio_at = now
         self._pending = pending
@@ -215,13 +161,12 @@ class Tracker:
 
     def received(self, now: float, message: Message) -> list[Decision]:
         """Learn what Flux says."""
-        if self._done or self._link is not _Link.OPEN:
+        if self._done or not self._link.open:
             return []
         if isinstance(message, Garbage):
-            self._garbage = True
+            self._link.garbage = True
             return []
-        self._spoke = True
-        self._alive_at = now
+        self._link.alive(now)
         match message:
             case TurnInfo():
                 return self._turn_info(now, message)
@@ -237,25 +182,17 @@ class Tracker:
 
     def lost(self, now: float, error: WyomingFluxError) -> list[Decision]:
         """Learn that the connection broke."""
-        if self._done or self._link is not _Link.OPEN:
+        if self._done or not self._link.open:
             return []
-        self._last_error = error
         if self._trigger is not None and (
             # A close without a single message before it is no answer to CloseStream.
-            (self._final is _Final.CLOSING and self._spoke)
+            (self._final is _Final.CLOSING and self._link.spoke)
             or self._trigger is not Trigger.AUDIO_STOP
         ):
             return self._answer(self._trigger)
         if self._texts.any and self._text_is_whole():
             return self._answer(self._trigger or Trigger.CONNECTION_LOST)
-        retryable = isinstance(error, EndpointError) and error.retryable
-        if not retryable or self._reconnects >= MAX_RECONNECTS or self._fault_left <= 0:
-            return self._give_up()
-        self._reconnects += 1
-        self._failures = 0
-        self._link = _Link.CONNECTING
-        self._down_since = now
-        return [self._reconnect()]
+        return [self._reconnect()] if self._link.lost(now, error) else self._give_up()
 
     def tick(self, now: float) -> list[Decision]:
         """Do what is due by now."""
@@ -270,52 +207,46 @@ class Tracker:
     # --- timers: what is due when ----------------------------------------------------------
 
     def _timers(self) -> Iterator[tuple[float, _Timer]]:
-        if self._link is _Link.OPEN:
-            if self._behind_since is not None:
-                yield self._stall_due(self._behind_since), self._stalled
-            if self._pending >= FRAME or (self._trigger is not None and self._pending > 0):
-                yield max(self._sent_at, self._alive_at) + FAULT_BUDGET, self._stalled
+        link = self._link
+        if link.open:
+            if (stalls_at := link.stalls_at) is not None:
+                yield stalls_at, self._stalled
+            if self._pending >= rules.FRAME or (self._trigger is not None and self._pending > 0):
+                yield link.blocked_at, self._stalled
             elif self._trigger is not None:
-                wait = FINAL_WAIT if self._spoke else min(FIRST_MESSAGE, self._patience)
-                yield self._advanced_at + wait, partial(self._stuck, self._trigger)
+                first = min(rules.FIRST_MESSAGE, link.patience)
+                wait = rules.FINAL_WAIT if link.spoke else first
+                yield link.advanced_at + wait, partial(self._stuck, self._trigger)
         else:
-            yield self._down_since + self._fault_left, self._out_of_time
-            if self._link is _Link.WAITING:
-                yield self._retry_at, self._retry
-        if self._trigger is None and self._pending < FRAME:
+            yield link.out_of_time, self._out_of_time
+            if link.state is LinkState.WAITING:
+                yield link.retry_at, self._retry
+        if self._trigger is None and self._pending < rules.FRAME:
             if not self._texts.any:
-                yield self._audio_at + NO_AUDIO_BEFORE_TEXT, self._no_audio
-            elif self._link is _Link.OPEN:
-                yield max(self._audio_at + GAP, self._silence_at), self._feed_silence
-                yield self._audio_at + GAP_ENDS, self._no_audio
-
-    def _stall_due(self, since: float) -> float:
-        limit = STALL if self._spoke else FIRST_MESSAGE
-        silent = max(self._alive_at, since) + limit
-        # Messages that bring nothing further are no life either.
-        stuck = max(self._advanced_at, since) + FAULT_BUDGET
-        return min(silent, stuck, max(self._alive_at, since) + self._patience)
+                yield self._audio_at + rules.NO_AUDIO_BEFORE_TEXT, self._no_audio
+            elif link.open:
+                yield max(self._audio_at + rules.GAP, self._silence_at), self._feed_silence
+                yield self._audio_at + rules.GAP_ENDS, self._no_audio
 
     def _stalled(self, now: float) -> list[Decision]:
-        since = max(self._alive_at, self._behind_since or self._alive_at)
-        self._fault_spent += max(0.0, now - since)
-        if self._garbage and not self._spoke:
+        self._link.stalled(now)
+        if self._link.garbage and not self._link.spoke:
             return self.lost(now, NotFlux("what answers there does not send Flux messages"))
         return self.lost(now, FluxTimeout("Flux stopped answering in the middle of a turn"))
 
     def _stuck(self, trigger: Trigger, now: float) -> list[Decision]:
-        unheard = self._final is not _Final.CLOSING and self._timeline.client_behind > BEHIND
-        if unheard or not self._spoke:
+        unheard = self._final is not _Final.CLOSING and self._timeline.client_behind > rules.BEHIND
+        if unheard or not self._link.spoke:
             return self._stalled(now)
         return self._answer(trigger)
 
     def _out_of_time(self, _: float) -> list[Decision]:
-        if self._last_error is None:
-            self._last_error = FluxTimeout("Flux could not be reached in time")
+        if self._link.error is None:
+            self._link.error = FluxTimeout("Flux could not be reached in time")
         return self._give_up()
 
     def _retry(self, _: float) -> list[Decision]:
-        self._link = _Link.CONNECTING
+        self._link.state = LinkState.CONNECTING
         return [Connect(self._timeline.start)]
 
     def _no_audio(self, now: float) -> list[Decision]:
@@ -324,17 +255,15 @@ class Tracker:
         return self._finalise(now, Trigger.NO_AUDIO)
 
     def _feed_silence(self, now: float) -> list[Decision]:
-        self._silence_at = max(now, self._audio_at + GAP) + FRAME
-        return [SendSilence(FRAME)]
+        self._silence_at = max(now, self._audio_at + rules.GAP) + rules.FRAME
+        return [SendSilence(rules.FRAME)]
 
     # --- rules -----------------------------------------------------------------------------
 
     def _turn_info(self, now: float, info: TurnInfo) -> list[Decision]:
         line = self._timeline
-        if line.hear(info.audio_window_end):
-            self._advanced_at = now
-        if line.behind <= BEHIND:
-            self._behind_since = None
+        further = line.hear(info.audio_window_end)
+        self._link.heard(now, line.behind, further=further)
         word_at = info.first_word_start
         finished = self._texts.add(
             info,
@@ -362,7 +291,9 @@ class Tracker:
             return []
         heard = self._timeline.heard_in_utterance
         if not self._texts.any:
-            if heard - self._texts.settled_until >= self._settings.no_speech_timeout:
+            # A replay begins in the middle: nothing can have been said before it there.
+            since = max(self._texts.settled_until, self._timeline.start)
+            if heard - since >= self._settings.no_speech_timeout:
                 return self._answer(Trigger.NO_SPEECH)
             return []
         first = self._texts.first_text_at
@@ -373,29 +304,27 @@ class Tracker:
     def _finalise(self, now: float, trigger: Trigger) -> list[Decision]:
         self._trigger = trigger
         self._pending = 0.0
-        self._advanced_at = now
+        self._link.advanced_at = now
         return [StopForwarding(), *self._step(now)]
 
     def _after_sending(self, now: float) -> list[Decision]:
-        self._sent_at = now
-        if self._timeline.behind > BEHIND and self._behind_since is None:
-            self._behind_since = now
+        self._link.sent(now, self._timeline.behind)
         return self._step(now)
 
     def _step(self, now: float) -> list[Decision]:
         """Go on with finalising: flush, silence, and as soon as Flux keeps up, the end."""
-        if self._trigger is None or self._link is not _Link.OPEN or self._pending > 0:
+        if self._trigger is None or not self._link.open or self._pending > 0:
             return []
         if self._final is _Final.FLUSHING:
             self._final = _Final.SILENCE_SENT
-            self._advanced_at = now
-            return [SendSilence(FINAL_SILENCE)]
+            self._link.advanced_at = now
+            return [SendSilence(rules.FINAL_SILENCE)]
         line = self._timeline
-        silence_is_out = line.sent - line.client_end >= FINAL_SILENCE - 1e-6
+        silence_is_out = line.sent - line.client_end >= rules.FINAL_SILENCE - 1e-6
         if (
             self._final is _Final.SILENCE_SENT
             and silence_is_out
-            and line.behind <= CLOSE_WHEN_BEHIND
+            and line.behind <= rules.CLOSE_WHEN_BEHIND
         ):
             self._final = _Final.CLOSING
             # ForceEndTurn takes the last text as it is: with a backlog it would cut a word.
@@ -405,7 +334,7 @@ class Tracker:
 
     def _covered(self) -> bool:
         line = self._timeline
-        return line.heard >= line.client_end - COVERS
+        return line.heard >= line.client_end - rules.COVERS
 
     def _settled(self) -> bool:
         return bool(self._texts.answer()) and not self._texts.open
@@ -413,39 +342,31 @@ class Tracker:
     def _text_is_whole(self) -> bool:
         line = self._timeline
         if self._client_ended:
-            return self._pending <= 0 and line.client_behind <= BEHIND
+            return self._pending <= 0 and line.client_behind <= rules.BEHIND
         still = line.heard_in_utterance - self._texts.changed_at
-        return self._settings.answer_on == "end-of-turn" and still >= STOOD_STILL
-
-    @property
-    def _fault_left(self) -> float:
-        return FAULT_BUDGET - self._fault_spent
-
-    @property
-    def _patience(self) -> float:
-        """How long Flux may be silent; never so short that a healthy stream is given up."""
-        return max(self._fault_left, LEAST_PATIENCE)
+        return self._settings.answer_on == "end-of-turn" and still >= rules.STOOD_STILL
 
     def _replay_from(self) -> float:
         heard = self._timeline.heard_in_utterance
-        begin = heard - REPLAY_BEFORE
-        open_at = self._texts.open_text_at
-        if open_at is not None and heard - open_at <= LONGEST_REPLAY:
-            begin = open_at - REPLAY_BEFORE
-        elif open_at is not None:
+        if self._open_is_long:
             begin = heard
+        else:
+            open_at = self._texts.open_text_at
+            begin = (heard if open_at is None else open_at) - rules.REPLAY_BEFORE
         return max(self._timeline.start, begin, self._texts.settled_until)
+
+    @property
+    def _open_is_long(self) -> bool:
+        open_at = self._texts.open_text_at
+        heard = self._timeline.heard_in_utterance
+        return open_at is not None and heard - open_at > rules.LONGEST_REPLAY
 
     def _reconnect(self) -> Connect:
         self._remember_best()
         at = self._replay_from()
-        open_at = self._texts.open_text_at
-        heard = self._timeline.heard_in_utterance
-        too_long = open_at is not None and heard - open_at > LONGEST_REPLAY
-        self._texts.restart(keep_open=too_long)
+        self._texts.restart(keep_open=self._open_is_long)
         self._timeline.restart(at)
         self._final = _Final.FLUSHING
-        self._behind_since = None
         return Connect(at)
 
     def _remember_best(self) -> None:
@@ -458,7 +379,8 @@ class Tracker:
         text, _ = self._best
         if text:
             return self._finish(Transcript(text, Trigger.CONNECTION_LOST))
-        return self._finish(self._last_error or ConnectionLost("the connection to Flux was lost"))
+        error = self._link.error or ConnectionLost("the connection to Flux was lost")
+        return self._finish(error)
 
     def _answer(self, trigger: Trigger) -> list[Decision]:
         self._remember_best()

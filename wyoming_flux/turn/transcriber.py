@@ -19,7 +19,8 @@ from wyoming_flux.settings import FluxSettings, TurnSettings
 from .buffer import AudioBuffer
 from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
 from .outcome import Transcript, TurnStats
-from .tracker import FRAME, Tracker
+from .rules import FRAME
+from .tracker import Tracker
 
 MAX_PENDING: Final = 30.0
 """Seconds of un-sent audio at which :meth:`Transcriber.send` waits."""

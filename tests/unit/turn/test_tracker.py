@@ -22,7 +22,8 @@ from wyoming_flux.flux.messages import (
 from wyoming_flux.settings import TurnSettings
 from wyoming_flux.turn.decision import Connect, Decision, Finish, SendSilence, Show, StopForwarding
 from wyoming_flux.turn.outcome import Transcript, Trigger
-from wyoming_flux.turn.tracker import BACK_OFF, FAULT_BUDGET, GAP_ENDS, Tracker
+from wyoming_flux.turn.rules import BACK_OFF, FAULT_BUDGET, GAP_ENDS
+from wyoming_flux.turn.tracker import Tracker
 
 words = st.sampled_from(
     ["", "turn", "turn on", "turn on the light", "okay nabu", "Okay Nabu, turn"]
