@@ -134,6 +134,9 @@ class _SocketTransport:
         except ConnectionClosed:
             raise self._closed() from None
 
+    async def wait_closed(self) -> None:
+        await self._websocket.wait_closed()
+
     async def close(self, code: int, reason: str = "") -> None:
         websocket = self._websocket
         try:

@@ -174,8 +174,7 @@ class Session:
         if slow is not None:
             rate = slow.rate
             if not rate:
-                await asyncio.sleep(STUCK_SECONDS)
-                raise _End(ABORTED)
+                await self._stick()
         if not rate or self._transport.closed:
             return
         now = asyncio.get_running_loop().time()
@@ -183,6 +182,15 @@ class Session:
         self._ready_at = start + size / 2 / self._stream.parameters.sample_rate / rate
         if start > now:
             await asyncio.sleep(start - now)
+
+    async def _stick(self) -> None:
+        """Take nothing until the client is gone, or for a minute."""
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                await self._transport.wait_closed()
+        except TimeoutError:
+            pass
+        raise _End(ABORTED)
 
     async def _control(self, text: str) -> None:
         try:

@@ -6,9 +6,10 @@ Source: protocol reference, sections 2, 3 and 9.1.
 """
 
 import dataclasses
-from array import array
 from collections.abc import Mapping
 from typing import Any, Final
+
+import numpy as np
 
 from . import parameters as limits
 from .parameters import InvalidParameter, StreamParameters
@@ -76,10 +77,11 @@ class Stream:
         self._rest += pcm
         size = self._frame_bytes
         whole = len(self._rest) // size * size
-        taken, self._rest = bytes(self._rest[:whole]), self._rest[whole:]
+        taken = bytes(self._rest[:whole])
+        del self._rest[:whole]
         said: list[Message] = []
-        for start in range(0, whole, size):
-            self._hear(taken[start : start + size], said)
+        for start, voiced in zip(range(0, whole, size), self._voiced(taken), strict=True):
+            self._hear(taken[start : start + size], voiced, said)
         return said
 
     def force_end_turn(self) -> Message:
@@ -123,6 +125,8 @@ class Stream:
             self._update(said)
             if said[-1]["event"] != "Update":
                 said.append(self._turn_info("Update"))
+        for message in said:
+            message["audio_window_end"] = round(self.audio_seconds, 4)
         return said
 
     def error(self, code: str, description: str) -> Message:
@@ -131,10 +135,16 @@ class Stream:
         del message["request_id"]
         return message
 
-    def _hear(self, frame: bytes, said: list[Message]) -> None:
+    def _voiced(self, frames: bytes) -> list[bool]:
+        """Return which of these whole frames are loud enough to be speech."""
+        samples = np.frombuffer(frames, "<i2").reshape(-1, self._frame_bytes // 2)
+        loud = samples.max(axis=1, initial=0) >= self._voiced_peak
+        loud |= samples.min(axis=1, initial=0) <= -self._voiced_peak
+        voiced: list[bool] = loud.tolist()
+        return voiced
+
+    def _hear(self, frame: bytes, voiced: bool, said: list[Message]) -> None:
         self._frame += 1
-        samples = array("h", frame)
-        voiced = max(samples) >= self._voiced_peak or min(samples) <= -self._voiced_peak
         self._recognizer.feed(frame, voiced)
         if voiced:
             self._last_voiced = self._frame
@@ -223,9 +233,7 @@ class Stream:
             event=event,
             turn_index=self._turn_index,
             audio_window_start=self._turn_start * FRAME_MS / 1000,
-            audio_window_end=round(
-                self.audio_seconds if event == "Update" else self._frame * FRAME_MS / 1000, 4
-            ),
+            audio_window_end=self._frame * FRAME_MS / 1000,
             transcript=self._text,
             words=self._words(),
             end_of_turn_confidence=self._confidence(),

@@ -31,6 +31,9 @@ class Transport(Protocol):
     async def send(self, frame: Frame) -> None:
         """Send one frame; raises :class:`TransportClosed`."""
 
+    async def wait_closed(self) -> None:
+        """Wait until nothing can be sent any more."""
+
     async def close(self, code: int, reason: str = "") -> None:
         """Close: 1005 sends a close frame without a code, 1006 none. Bounded, never raises."""
 
@@ -47,11 +50,12 @@ class MemoryTransport:
         self._room = asyncio.Semaphore(limit)
         self._peer: MemoryTransport = self
         self._end: TransportClosed | None = None
+        self._over = asyncio.Event()
 
     @property
     def closed(self) -> bool:
         """Whether one side has closed."""
-        return self._end is not None or self._peer._end is not None
+        return self._over.is_set()
 
     async def receive(self) -> Frame:
         """Return the next frame, also those sent before the other side closed."""
@@ -66,12 +70,15 @@ class MemoryTransport:
 
     async def send(self, frame: Frame) -> None:
         """Send one frame; waits while too many are on the way."""
-        if self.closed:
-            raise self._end or TransportClosed(ABORTED)
         await self._peer._room.acquire()
         if self.closed:
+            self._peer._room.release()
             raise self._end or TransportClosed(ABORTED)
         self._peer._incoming.put_nowait(frame)
+
+    async def wait_closed(self) -> None:
+        """Wait until one side has closed."""
+        await self._over.wait()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close both directions; the other side sees ``code`` after what was sent before."""
@@ -80,8 +87,9 @@ class MemoryTransport:
         end = TransportClosed(code, reason if code not in (NO_CODE, ABORTED) else "")
         self._end = end
         self._peer._incoming.put_nowait(end)
-        self._peer._room.release()
-        self._room.release()
+        for side in (self, self._peer):
+            side._over.set()
+            side._room.release()
 
 
 def memory_pair(limit: int = 16) -> tuple[MemoryTransport, MemoryTransport]:
