@@ -1,0 +1,138 @@
+"""Where the audio of ``transcribe`` comes from: a WAV file, or standard input as WAV or raw."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from wyoming_flux.audio import AudioFormat
+from wyoming_flux.errors import InvalidAudio
+from wyoming_flux.wav import WavReader, is_wav
+
+STDIN: Final = "-"
+_READ: Final = 64 * 1024
+# arecord and sox announce about 2 GiB when they write into a pipe: they do not know the length.
+_OPEN_END: Final = 0x7FFF0000
+
+ReadBytes = Callable[[], Awaitable[bytes]]
+
+
+class Recording:
+    """One stream of PCM. Made by :func:`open_recording`."""
+
+    def __init__(self, name: str, read_bytes: ReadBytes, wav: WavReader | None) -> None:
+        """Read bytes with *read_bytes*, which returns ``b""`` at the end."""
+        self.name = name
+        self.live = False
+        """Whether this is a microphone: it has no end, and its own pace."""
+        self.seconds: float | None = None
+        """Length, where it is known."""
+        self._read_bytes = read_bytes
+        self._wav = wav
+        self._format: AudioFormat | None = None
+        self._ready = b""
+
+    @property
+    def format(self) -> AudioFormat:
+        """What the audio is."""
+        if self._format is None:
+            raise RuntimeError("the recording was not begun")
+        return self._format
+
+    async def begin(self, head: bytes, raw: AudioFormat) -> Self:
+        """Find out what the audio is. Raises :class:`InvalidAudio`, :class:`OSError`."""
+        if self._wav is None:
+            self._format, self._ready = raw, head
+            self.live = True
+            return self
+        self._ready = self._wav.feed(head)
+        while self._wav.format is None:
+            data = await self._read_bytes()
+            if not data:
+                self._wav.finish()
+            self._ready = self._wav.feed(data)
+        self._format = self._wav.format
+        announced = self._wav.announced
+        if announced is not None and announced < _OPEN_END:
+            self.seconds = announced / self._format.bytes_per_second
+        return self
+
+    async def read(self) -> bytes:
+        """Return the next PCM, ``b""`` at the end. Raises :class:`InvalidAudio`, ``OSError``."""
+        ready, self._ready = self._ready, b""
+        while not ready:
+            data = await self._read_bytes()
+            if not data:
+                if self._wav is not None:
+                    self._wav.finish()
+                return b""
+            ready = data if self._wav is None else self._wav.feed(data)
+            if self._wav is not None and self._wav.given == self._wav.announced and not ready:
+                return b""
+        return ready
+
+
+async def open_recording(name: str, raw: AudioFormat, stack: AsyncExitStack) -> Recording:
+    """Open the file *name*, or standard input for ``-``; *stack* closes it.
+
+    Raw audio is taken from standard input alone, and is *raw* then. Raises :class:`InvalidAudio`
+    for what is no WAV, ``OSError`` for what cannot be read.
+    """
+    if name != STDIN:
+        file = stack.enter_context(await asyncio.to_thread(_open, name))
+        return await Recording(name, _from_file(file), WavReader()).begin(b"", raw)
+    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+        read_bytes = _from_file(sys.stdin.buffer)
+    else:
+        read_bytes = await _from_pipe(stack)
+    head = b""
+    while (wav := is_wav(head)) is None:
+        data = await read_bytes()
+        if not data:
+            break
+        head += data
+    if not head:
+        raise InvalidAudio("There was no audio on standard input.")
+    recording = await Recording(name, read_bytes, WavReader() if wav else None).begin(head, raw)
+    recording.live = recording.seconds is None
+    return recording
+
+
+def parse_raw_format(text: str) -> AudioFormat:
+    """Read ``RATE:BITS:CHANNELS``. Raises :class:`InvalidAudio`, or ValueError."""
+    try:
+        rate, bits, channels = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise ValueError(f"a format looks like 16000:16:1, not {text!r}") from None
+    if bits % 8:
+        raise ValueError(f"samples have 8, 16, 24 or 32 bit, not {bits}")
+    return AudioFormat(rate, bits // 8, channels)
+
+
+def _open(name: str) -> BinaryIO:
+    return Path(name).open("rb")
+
+
+def _from_file(file: BinaryIO) -> ReadBytes:
+    async def read_bytes() -> bytes:
+        return await asyncio.to_thread(file.read, _READ)
+
+    return read_bytes
+
+
+async def _from_pipe(stack: AsyncExitStack) -> ReadBytes:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
+    )
+    stack.callback(transport.close)
+
+    async def read_bytes() -> bytes:
+        return await reader.read(_READ)
+
+    return read_bytes

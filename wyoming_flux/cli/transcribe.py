@@ -1,0 +1,198 @@
+"""``wyoming-flux transcribe``: recordings or a microphone into text."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from wyoming_flux.audio import AudioFormat
+from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+from wyoming_flux.flux import Connector
+from wyoming_flux.server.address import parse_uri
+from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, TurnSettings
+
+from . import command, configure, direct, satellite
+from .options import BY_NAME, TRANSCRIBE
+from .outcome import Display, Outcome
+from .parser import Parser, add_options, make_parser
+from .player import Player
+from .recording import STDIN, Recording, open_recording, parse_raw_format
+from .values import Values
+
+NOTHING: Final = 3
+"""Exit code: nothing was heard."""
+
+_RAW: Final = f"{DEFAULT_SAMPLE_RATE}:16:1"
+# What a client can ask of a server; the rest is the server's own business.
+_WISHES: Final = ("language", "keyterm", "keyterms_file", "sensitivity", "debug", "log_format")
+
+
+def parser() -> Parser:
+    """Return the parser of this command."""
+    made = make_parser(
+        TRANSCRIBE,
+        "Turns recordings, or what a microphone hears, into text.",
+        "exit codes: 0 text from each file, 1 an error, 2 a wrong option, 3 nothing heard in one",
+        usage="%(prog)s FILE... [options]",
+    )
+    group = made.add_argument_group("what to transcribe")
+    group.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="WAV file of any format; - is standard input, WAV or raw:"
+        " arecord -f S16_LE -r 16000 | wyoming-flux transcribe -",
+    )
+    group.add_argument(
+        "--raw", metavar="FORMAT", default=_RAW, help=f"RATE:BITS:CHANNELS of raw input ({_RAW})"
+    )
+    group = made.add_argument_group("how")
+    group.add_argument(
+        "--via",
+        metavar="URI",
+        help="be the client of a Wyoming server, as a satellite is: tcp://HOST:PORT, unix:///PATH",
+    )
+    pace = group.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--fast", action="store_true", help="as fast as possible (the default without --via)"
+    )
+    pace.add_argument(
+        "--real-time", action="store_true", help="as a microphone would (the default with --via)"
+    )
+    group.add_argument("--json", action="store_true", help="print one JSON object per file")
+    group.add_argument(
+        "--verbose", action="store_true", help="say on standard error what happens, and when"
+    )
+    add_options(made, TRANSCRIBE)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is the same for all files."""
+
+    arguments: argparse.Namespace
+    raw: AudioFormat
+    wish: satellite.Wish
+    connector: Connector | None
+    flux: FluxSettings
+    values: Values
+
+    def turn_settings(self, *, live: bool) -> TurnSettings:
+        """A file is answered as a whole; who speaks into a microphone waits for the answer."""
+        usual = "end-of-turn" if live else "audio-stop"
+        return configure.turn_settings(self.values, answer_on=usual, wake_phrases=())
+
+
+def run(argv: list[str]) -> int:
+    """Transcribe; return the exit code."""
+    made = parser()
+    arguments, values = command.read(TRANSCRIBE, made, argv, level=logging.WARNING)
+    if not arguments.files:
+        made.error("name a WAV file, or - for standard input")
+    if arguments.files.count(STDIN) > 1:
+        made.error("standard input can be read once only")
+    try:
+        job = _prepare(arguments, values)
+    except InvalidSetting as error:
+        command.wrong(values.explain(error))
+    return asyncio.run(_transcribe_all(job))
+
+
+def _prepare(arguments: argparse.Namespace, values: Values) -> _Job:
+    try:
+        raw = parse_raw_format(arguments.raw)
+    except (ValueError, WyomingFluxError) as error:
+        raise InvalidSetting("", f"--raw: {error}") from None
+    flux, cut = configure.flux_settings(values)
+    if cut:
+        logging.getLogger(__name__).warning("%d key terms do not fit within Flux's limits", cut)
+    configure.turn_settings(values)
+    connector = None
+    wish = satellite.Wish()
+    if arguments.via is None:
+        endpoint = configure.endpoint(values)
+        endpoint.check(flux)
+        connector = Connector(endpoint)
+    else:
+        _check_via(arguments.via, values)
+        wish = satellite.Wish(
+            language=values.text("language"),
+            keyterms=flux.keyterms,
+            sensitivity=values.text("sensitivity"),
+        )
+    return _Job(arguments, raw, wish, connector, flux, values)
+
+
+def _check_via(uri: str, values: Values) -> None:
+    try:
+        parse_uri(uri)
+    except InvalidSetting as error:
+        raise InvalidSetting("", f"--via: {error}") from None
+    for name, source in values.sources.items():
+        # Variables may be meant for the server that runs beside us; flags are not.
+        if name not in _WISHES and source == BY_NAME[name].flag:
+            raise InvalidSetting("", f"{source} has no effect with --via: it is the server's")
+
+
+async def _transcribe_all(job: _Job) -> int:
+    codes = [await _transcribe_one(name, job) for name in job.arguments.files]
+    return next((code for code in (command.ERROR, NOTHING) if code in codes), 0)
+
+
+async def _transcribe_one(name: str, job: _Job) -> int:
+    arguments = job.arguments
+    display = Display(
+        name,
+        as_json=arguments.json,
+        label=len(arguments.files) > 1,
+        verbose=arguments.verbose,
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            recording = await open_recording(name, job.raw, stack)
+            real_time = arguments.real_time or (arguments.via is not None and not arguments.fast)
+            player = Player(recording, real_time=real_time, on_progress=display.progress)
+            outcome = await _answer(recording, player, display, job)
+    except WyomingFluxError as error:
+        code = error.server_code if isinstance(error, satellite.ServerError) else error.code
+        display.failed(str(error), code or "internal")
+        return command.ERROR
+    except OSError as error:
+        display.failed(f"cannot be read: {error.strerror or error}", "unreadable")
+        return command.ERROR
+    display.done(outcome)
+    return 0 if outcome.text else NOTHING
+
+
+async def _answer(recording: Recording, player: Player, display: Display, job: _Job) -> Outcome:
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    if recording.live:
+        # Ctrl-C ends the microphone, not us: what was said is still to be answered.
+        loop.add_signal_handler(signal.SIGINT, ending.set)
+    try:
+        if job.connector is None:
+            return await satellite.transcribe(
+                recording,
+                player,
+                display,
+                uri=job.arguments.via,
+                wish=job.wish,
+                fast=job.arguments.fast,
+                ending=ending,
+            )
+        return await direct.transcribe(
+            recording,
+            player,
+            display,
+            connector=job.connector,
+            flux=job.flux,
+            turn=job.turn_settings(live=recording.live),
+            ending=ending,
+        )
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
