@@ -8,6 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wyoming_flux import __version__
+from wyoming_flux.flux import Endpoint
+from wyoming_flux.keyterms import merge
+from wyoming_flux.settings import (
+    EAGER_EOT_THRESHOLD_RANGE,
+    EOT_THRESHOLD_RANGE,
+    EOT_TIMEOUT_MS_RANGE,
+    MAX_TAG_CHARACTERS,
+    SAMPLE_RATES,
+    FluxSettings,
+)
+
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import FarEnd, StartWorker, Workerd
 
@@ -93,7 +105,7 @@ async def test_headers_of_the_socket(worker: "Workerd", far_end: "FarEnd") -> No
     async with worker.connect() as websocket:
         assert websocket.response is not None
         headers = websocket.response.headers
-    assert headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert headers["x-wyoming-flux-worker"] == __version__
     assert headers["x-wyoming-flux-model"] == "@cf/deepgram/flux"
     assert headers["cf-ai-req-id"] == "req-7"
     assert "Set-Cookie" not in headers
@@ -194,6 +206,58 @@ async def test_any_query_is_answered(worker: "Workerd", far_end: "FarEnd") -> No
     await asyncio.to_thread(check)
 
 
+PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
+
+
+@st.composite
+def flux_settings(draw: st.DrawFn) -> FluxSettings:
+    """Draw settings over their whole ranges, with key terms as our own cleaning leaves them."""
+
+    def within(limits: tuple[float, float]) -> float | None:
+        return draw(
+            st.none() | st.sampled_from(limits) | st.floats(*limits).map(lambda x: round(x, 3))
+        )
+
+    eot, eager = within(EOT_THRESHOLD_RANGE), within(EAGER_EOT_THRESHOLD_RANGE)
+    if eager is not None and eager > (0.7 if eot is None else eot):
+        eager = None
+    return FluxSettings(
+        sample_rate=draw(st.sampled_from(SAMPLE_RATES)),
+        eot_threshold=eot,
+        eager_eot_threshold=eager,
+        eot_timeout_ms=draw(st.none() | st.integers(*EOT_TIMEOUT_MS_RANGE)),
+        keyterms=merge(draw(st.lists(st.text(max_size=120), max_size=120))).terms,
+        mip_opt_out=draw(st.booleans()),
+        tag=draw(st.none() | PRINTABLE.map(lambda text: text[:MAX_TAG_CHARACTERS])),
+    )
+
+
+async def test_all_that_the_settings_take(worker: "Workerd", far_end: "FarEnd") -> None:
+    """Whatever can be set is accepted by the Worker and arrives as it was set."""
+    loop = asyncio.get_running_loop()
+    endpoint = Endpoint.from_url(worker.url)
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(flux_settings())
+    def check(chosen: FluxSettings) -> None:
+        url = urlsplit(endpoint.request_url(chosen))
+        upgrade = worker.upgrade(f"{url.path}?{url.query}")
+        answer = asyncio.run_coroutine_threadsafe(upgrade, loop).result(10)
+        assert answer.status == 101, answer.body
+        inputs = far_end.inputs()
+        assert int(inputs["sample_rate"]) == chosen.sample_rate
+        assert float(inputs["eot_threshold"]) == chosen.effective_eot_threshold
+        assert int(inputs["eot_timeout_ms"]) == chosen.effective_eot_timeout_ms
+        eager = inputs.get("eager_eot_threshold")
+        assert (None if eager is None else float(eager)) == chosen.eager_eot_threshold
+        terms = inputs.get("keyterm", [])
+        assert tuple([terms] if isinstance(terms, str) else terms) == chosen.keyterms
+        assert inputs.get("mip_opt_out") == ("true" if chosen.mip_opt_out else None)
+        assert inputs.get("tag") == chosen.tag
+
+    await asyncio.to_thread(check)
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -286,11 +350,11 @@ async def test_health(worker: "Workerd", far_end: "FarEnd") -> None:
     assert answer.status == 200
     assert answer.body == {
         "ok": True,
-        "version": "0.1.0",
+        "version": __version__,
         "model": "@cf/deepgram/flux",
         "auth": "bearer",
     }
-    assert answer.headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert answer.headers["x-wyoming-flux-worker"] == __version__
     assert answer.headers["cache-control"] == "no-store"
     assert not far_end.requests
 
@@ -333,7 +397,7 @@ async def test_everything_else(
     assert answer.error["source"] == "worker"
     assert answer.error["message"].endswith(".")
     assert answer.headers["content-type"].startswith("application/json")
-    assert answer.headers["x-wyoming-flux-worker"] == "0.1.0"
+    assert answer.headers["x-wyoming-flux-worker"] == __version__
     assert not [name for name in answer.headers if name.startswith("access-control-")]
     assert not far_end.requests
 
