@@ -3,12 +3,23 @@
 import asyncio
 import math
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import PropertyMock, patch
 
 import pytest
+from homeassistant.components.stt import (
+    AudioBitRates,
+    AudioChannels,
+    AudioCodecs,
+    AudioFormats,
+    AudioSampleRates,
+    SpeechMetadata,
+    SpeechResult,
+)
+from homeassistant.components.stt.const import DATA_COMPONENT
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
@@ -41,11 +52,23 @@ class Worker(Simulator):
 
 type StartWorker = Callable[..., Awaitable[Worker]]
 type SetUp = Callable[..., Awaitable[MockConfigEntry]]
+type Hear = Callable[..., Awaitable[SpeechResult]]
+type Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
 def _integration(enable_custom_integrations: None, socket_enabled: None) -> None:
     """Let Home Assistant find the integration, and the tests use loopback."""
+
+
+@pytest.fixture
+def entity_registry_enabled_by_default() -> Generator[None]:
+    """Enable all entities, also those that are disabled by default."""
+    with patch(
+        "homeassistant.helpers.entity.Entity.entity_registry_enabled_default",
+        PropertyMock(return_value=True),
+    ):
+        yield
 
 
 @pytest.fixture
@@ -111,9 +134,9 @@ class Audio:
 
     def tone(self, seconds: float) -> bytes:
         """Return audio that is loud enough to be speech."""
-        count = int(seconds * self.rate)
-        samples = (int(9000 * math.sin(index * 0.9)) for index in range(count))
-        return struct.pack(f"<{count}h", *samples)
+        samples = [int(9000 * math.sin(index * 0.9)) for index in range(self.rate // 10)]
+        piece = struct.pack(f"<{len(samples)}h", *samples)
+        return (piece * (int(seconds * 10) + 1))[: 2 * int(seconds * self.rate)]
 
     def silence(self, seconds: float) -> bytes:
         """Return audio in which nobody speaks."""
@@ -141,3 +164,39 @@ class Audio:
 def audio() -> Audio:
     """Return what makes audio."""
     return Audio()
+
+
+@pytest.fixture
+def hear(hass: HomeAssistant) -> Hear:
+    """Return what has the entity hear audio, within bounds, as a pipeline does."""
+
+    async def hear_audio(stream: AsyncIterable[bytes], language: str = "en") -> SpeechResult:
+        engine = hass.data[DATA_COMPONENT].get_entity(ENGINE)
+        assert engine is not None
+        metadata = SpeechMetadata(
+            language=language,
+            format=AudioFormats.WAV,
+            codec=AudioCodecs.PCM,
+            bit_rate=AudioBitRates.BITRATE_16,
+            sample_rate=AudioSampleRates.SAMPLERATE_16000,
+            channel=AudioChannels.CHANNEL_MONO,
+        )
+        async with asyncio.timeout(20):
+            result = await engine.async_process_audio_stream(metadata, stream)
+            # The turn is closed, and counted, after it was answered.
+            await hass.async_block_till_done(wait_background_tasks=True)
+            return result
+
+    return hear_audio
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Return what waits, within bounds, for something that other tasks do."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - of what is waited for nobody sets an event
+                await asyncio.sleep(0.01)
+
+    return wait

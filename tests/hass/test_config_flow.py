@@ -179,9 +179,7 @@ async def test_endpoint_is_at_fault(
     await succeeds(hass, result, worker)
 
 
-@pytest.mark.parametrize(
-    ("token", "error"), [("guess", "invalid_auth"), (None, "missing_token")]
-)
+@pytest.mark.parametrize(("token", "error"), [("guess", "invalid_auth"), (None, "missing_token")])
 async def test_token_is_not_accepted(
     hass: HomeAssistant, worker, token: str | None, error: str
 ) -> None:
@@ -198,9 +196,7 @@ async def test_nothing_listens(hass: HomeAssistant, worker) -> None:
     await succeeds(hass, result, worker)
 
 
-async def test_certificate_cannot_be_trusted(
-    hass: HomeAssistant, worker, tmp_path: Path
-) -> None:
+async def test_certificate_cannot_be_trusted(hass: HomeAssistant, worker, tmp_path: Path) -> None:
     """A self-signed certificate is named as the reason."""
     context = _self_signed(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as server:

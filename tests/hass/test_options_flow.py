@@ -64,9 +64,7 @@ async def test_defaults_are_shown_and_kept(hass: HomeAssistant, worker, set_up) 
             shown[str(field)] = (field.description or {}).get("suggested_value")
     # Lists that are empty and numbers that are not set show an empty field.
     assert {key: value for key, value in shown.items() if value not in (None, [])} == {
-        key: value
-        for key, value in DEFAULTS.items()
-        if value not in (None, []) and key != "model"
+        key: value for key, value in DEFAULTS.items() if value not in (None, []) and key != "model"
     }
     result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -161,9 +159,7 @@ async def test_plain_worker_cannot_do_it(
     """What the ten-line Worker ignores cannot be chosen."""
     entry: MockConfigEntry = await set_up(await start_worker(plain=True))
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    form = await hass.config_entries.options.async_configure(
-        form["flow_id"], form_input(**changes)
-    )
+    form = await hass.config_entries.options.async_configure(form["flow_id"], form_input(**changes))
     assert form["errors"] == errors
     result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
     assert result["type"] is FlowResultType.CREATE_ENTRY
