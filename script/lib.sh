@@ -47,7 +47,7 @@ some_python() {
 find_uv() {
     local found
     for found in uv "$TOOLS/uv/bin/uv"; do
-        if "$found" --version 2>/dev/null | awk '{ split($2, v, "."); exit !(v[1] > 0 || v[2] >= 8) }'; then
+        if "$found" --version 2>/dev/null | awk '{ split($2, v, ".") } END { exit !(v[1] > 0 || v[2] >= 8) }'; then
             UV=$(command -v "$found")
             break
         fi

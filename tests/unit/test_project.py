@@ -77,6 +77,11 @@ def test_environments_have_what_the_project_requires() -> None:
     assert f"{simulator.name}{simulator.specifier}" in text_of("requirements/py311.in").splitlines()
 
 
+def test_readme_is_shown_on_pypi() -> None:
+    """The project's page on PyPI is the README, as soon as there is one."""
+    assert (PROJECT.get("readme") == "README.md") == (ROOT / "README.md").exists()
+
+
 @pytest.mark.parametrize("path", tracked("requirements/*.txt"))
 def test_requirements_are_pinned_hashed_and_name_no_host(path: str) -> None:
     """A lock file says what is installed, never where it came from."""
