@@ -210,10 +210,15 @@ class Session(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         self._resume_reading()
-        if linger and transport.can_write_eof():
-            transport.write_eof()
-        else:
+        if not linger:
             transport.close()
+        elif not transport.get_write_buffer_size() and transport.can_write_eof():
+            # Otherwise asyncio would do it later, where an error could not be caught.
+            try:
+                transport.write_eof()
+            except OSError:
+                # The client has left, and asyncio does not know yet.
+                transport.abort()
 
     # --- events ----------------------------------------------------------------------------
 

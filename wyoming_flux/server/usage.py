@@ -152,10 +152,11 @@ class UsageFile:
 
     async def _keep(self) -> None:
         # Never cancelled: an older write that ends after a newer one would undo it.
-        while not self._leaving.is_set():
+        leaving = False
+        while not leaving:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
-                    await self._leaving.wait()
+                    leaving = await self._leaving.wait()
             await self._save()
 
     async def _save(self) -> None:

@@ -1,0 +1,479 @@
+"""Who is let in, for how long, and how the server stops: over real sockets, deadlines scaled."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wyoming.asr import Transcribe
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.event import Event
+from wyoming.info import Describe
+
+from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.server import DailyMinutes, Limits, Server, ServerSettings
+from wyoming_flux.server.events import encode
+from wyoming_flux.server.session import Session
+from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.turn import Trigger
+
+STOP = AudioStop().event()
+LONG = AudioChunk(16000, 2, 1, bytes(320_000)).event()
+
+
+async def test_the_longest_idle_connection_makes_room(serve: Any) -> None:
+    """Past the limit the one that said nothing for longest is closed; the others stay."""
+    one = await serve(max_connections=3)
+    first, second, third = [await one.connect() for _ in range(3)]
+    for client in (second, third, first):
+        await client.alive()
+    fourth = await one.connect()
+    await fourth.alive()
+    await second.closed()
+    for client in (first, third, fourth):
+        await client.alive()
+    assert one.server.connections == 3
+
+
+async def test_busy_at_once_when_all_have_turns(serve: Any, say: Any) -> None:
+    """Nobody who is speaking makes room: the newcomer is told at once, and later is welcome."""
+    one = await serve(max_connections=2)
+    clients = [await one.connect() for _ in range(2)]
+    for number, client in enumerate(clients, 1):
+        await client.send(*say())
+        await one.utterance(number)
+    newcomer = await one.connect()
+    await newcomer.send(Describe().event())
+    assert await newcomer.read_error() == (
+        "busy",
+        "All 2 connections (--max-connections) are in use; try again in a moment.",
+    )
+    assert await newcomer.read() is None
+    one.utterances[0].hear("done")
+    await clients[0].read_answer()
+    await (await one.connect()).alive()
+    await clients[0].closed()
+
+
+async def test_a_crowd_that_is_turned_away_does_not_pile_up(serve: Any, say: Any) -> None:
+    """Newcomers that do not go when told so are closed at once when there are too many."""
+    one = await serve(max_connections=1, limits=Limits(tick=0.02, linger=60))
+    client = await one.connect()
+    await client.send(*say())
+    await one.utterance()
+    crowd = [await one.connect() for _ in range(20)]
+    for stranger in crowd:
+        assert (await stranger.read_error())[0] == "busy"
+        await stranger.closed()
+    assert len(one.server._sessions) <= 3
+    one.utterances[0].hear("still here")
+    assert await client.read_answer() == "still here"
+    client.close()
+    for stranger in crowd:
+        stranger.close()
+
+
+async def test_idle_connections_are_closed(serve: Any, say: Any) -> None:
+    """Silence for too long closes; a running turn and a client that talks are not idle."""
+    one = await serve(limits=Limits(tick=0.01, linger=0.1, idle=0.3))
+    speaking = await one.connect()
+    await speaking.send(*say())
+    utterance = await one.utterance()
+    silent = await one.connect()
+    await silent.closed()
+    utterance.hear("never idle")
+    assert await speaking.read_answer() == "never idle"
+    await speaking.closed()
+
+
+async def test_half_an_event_is_not_waited_for_forever(serve: Any) -> None:
+    """A slow drip that never completes an event is told so, and closed."""
+    one = await serve(limits=Limits(tick=0.01, linger=0.1, half_event=0.2))
+    client = await one.connect()
+    await client.alive()
+    await client.send(b'{"type": "de')
+    code, text = await client.read_error()
+    assert code == "invalid-event"
+    assert text == "Half an event waited for its rest for 0.2 s."
+    assert await client.read() is None
+
+
+async def test_whole_events_restart_the_wait(serve: Any) -> None:
+    """Half an event at each look is no slow drip as long as events complete in between."""
+    one = await serve(limits=Limits(tick=0.01, linger=0.1, half_event=0.15))
+    client = await one.connect()
+    whole = b'{"type": "describe"}\n'
+    await client.send(whole[:5])
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while loop.time() - begun < 0.4:
+        await client.send(whole[5:] + whole[:5])
+        await client.read_type("info")
+    assert (await client.read_error())[0] == "invalid-event"
+
+
+async def test_audio_that_nobody_waits_for_closes_in_the_end(serve: Any, say: Any) -> None:
+    """60 s of audio after the answer are read, more closes; the transcript is not lost."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say())
+    (await one.utterance()).hear("done")
+    await client.read_type("transcript-start")
+    await client.send(*[LONG] * 6)
+    assert (await client.read_type("transcript")).data == {"text": "done"}
+    await client.read_type("transcript-stop")
+    await client.alive()
+    await client.send(LONG)
+    assert await client.read() is None
+
+
+async def test_discarded_audio_of_a_refused_turn_counts(serve: Any) -> None:
+    """So does audio whose format was never understood, and each turn counts afresh."""
+    one = await serve()
+    client = await one.connect()
+    for _ in range(2):
+        await client.send(Event("audio-start", {"rate": 1, "width": 2, "channels": 1}))
+        assert (await client.read_error())[0] == "invalid-audio"
+        await client.send(*[LONG] * 5, STOP)
+    await client.alive()
+    await client.send(Event("audio-start"))
+    assert (await client.read_error())[0] == "invalid-event"
+    await client.send(*[LONG] * 7)
+    assert await client.read() is None
+
+
+async def test_a_client_that_does_not_read_is_closed(serve: Any) -> None:
+    """Answers to it are bounded; it is closed after a while; others notice nothing."""
+    one = await serve(limits=Limits(tick=0.02, write_stall=0.3))
+    deaf = await one.connect()
+    deaf.writer.transport.pause_reading()
+    describes = b'{"type": "describe"}\n' * 20_000
+    for _ in range(20):
+        deaf.writer.write(describes)
+    (session,) = one.server._sessions
+    largest = 0
+    other = await one.connect()
+    while session in one.server._sessions:
+        await other.alive()
+        transport = session._transport
+        if transport is not None:
+            largest = max(largest, transport.get_write_buffer_size())
+        assert len(session._held) < 10_000
+    assert 0 < largest < 200_000
+    await other.alive()
+
+
+async def test_a_client_that_reads_late_gets_everything(serve: Any) -> None:
+    """Reading pauses while the client does not read, and goes on when it does."""
+    one = await serve()
+    client = await one.connect()
+    client.writer.transport.pause_reading()
+    text = "x" * 50_000
+    count = 200
+    client.writer.write(encode(Event("ping", {"text": text})) * count)
+    (session,) = one.server._sessions
+    other = await one.connect()
+    while not session._paused:
+        await other.alive()
+    client.writer.transport.resume_reading()
+    for _ in range(count):
+        assert (await client.read_type("pong")).data == {"text": text}
+    await client.alive()
+
+
+async def test_malformed_input_is_named_and_closed(serve: Any) -> None:
+    """An error event, then the end; what came before is answered; others are unaffected."""
+    one = await serve()
+    client, other = await one.connect(), await one.connect()
+    await client.send(Describe().event(), b"GET / HTTP/1.1\r\n\r\n", b"x" * 1_000_000)
+    await client.read_type("info")
+    code, text = await client.read_error()
+    assert code == "invalid-event"
+    assert text == "The header line of a Wyoming event must be valid JSON."
+    assert await client.read() is None
+    await other.alive()
+
+
+async def test_malformed_input_ends_the_turn(serve: Any, say: Any) -> None:
+    """Flux is closed with the connection."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say(), b"\xff\n")
+    assert (await client.read_error())[0] == "invalid-event"
+    for utterance in one.utterances:
+        await utterance.closed.wait()
+
+
+async def test_strangers_are_not_let_in(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Closed without a word; one warning for each address, however often it comes."""
+    one = await serve(allow=(ipaddress.ip_network("192.0.2.0/24"),))
+    for _ in range(3):
+        client = await one.connect()
+        await client.send(Describe().event())
+        assert await client.read() is None
+    said = [record for record in caplog.records if "127.0.0.1 refused" in record.message]
+    assert [record.levelno for record in said] == [logging.WARNING, logging.DEBUG, logging.DEBUG]
+    assert "--allow" in said[0].message
+
+
+@pytest.mark.parametrize("uri", ["tcp://[::]:0", "tcp://[::1]:0", "tcp://localhost:0"])
+async def test_both_protocols(serve: Any, uri: str) -> None:
+    """IPv6 addresses can be listened on, and "[::]" lets IPv4 clients in, too."""
+    one = await serve(uri=uri)
+    await (await one.connect()).alive()
+    if "[::]" in uri:
+        one.server.uri = one.server.uri.replace("[::]", "127.0.0.1")
+        await (await one.connect()).alive()
+
+
+async def test_unix_socket(serve: Any, tmp_path: Path, say: Any) -> None:
+    """Serves on a Unix socket, whoever is allowed on TCP; the file goes with the server."""
+    path = tmp_path / "flux.sock"
+    one = await serve(uri=f"unix://{path}", allow=())
+    assert one.server.uri == f"unix://{path}"
+    client = await one.connect()
+    await client.send(*say())
+    (await one.utterance()).hear("by file")
+    assert await client.read_answer() == "by file"
+    async with one.library_client() as other:
+        await other.write_event(Describe().event())
+        assert (await other.read_event()).type == "info"
+    await one.server.stop(grace=0)
+    assert not path.exists()
+
+
+async def test_a_left_over_socket_file_is_removed(serve: Any, tmp_path: Path) -> None:
+    """After a crash the next start works."""
+    path = tmp_path / "flux.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    one = await serve(uri=f"unix://{path}")
+    await (await one.connect()).alive()
+
+
+def make_server(**settings: Any) -> Server:
+    """Make a server without anything."""
+    return Server(
+        Connector(Endpoint.from_url("ws://127.0.0.1:1")),
+        FluxSettings(),
+        TurnSettings(),
+        ServerSettings(**settings),
+    )
+
+
+async def test_what_is_in_the_way_is_named(serve: Any, tmp_path: Path) -> None:
+    """A port or socket in use, a plain file, a missing folder: one sentence with its name."""
+    live = await serve(uri=f"unix://{tmp_path / 'live.sock'}")
+    (tmp_path / "file").touch()
+    tcp = await serve()
+    for uri, says in (
+        (live.server.uri, "another server answers there"),
+        (f"unix://{tmp_path}/file", "a file is in the way"),
+        (f"unix://{tmp_path}/missing/x", "No such file"),
+        (tcp.server.uri, "ddress already in use"),
+        ("tcp://192.0.2.1:10300", "annot assign requested address|could not bind"),
+    ):
+        with pytest.raises(InvalidSetting, match=says) as caught:
+            await make_server(uri=uri).start()
+        assert caught.value.name == "uri"
+        assert uri in str(caught.value)
+    await (await live.connect()).alive()
+
+
+async def test_stopping_lets_running_turns_finish(serve: Any, say: Any) -> None:
+    """Idle clients are closed, no one gets in, a running turn is answered, a new one refused."""
+    one = await serve()
+    idle, speaking, next_one = [await one.connect() for _ in range(3)]
+    await speaking.send(*say())
+    utterance = await one.utterance()
+    await next_one.send(*say())
+    await (await one.utterance(2)).heard(2560)
+    stopping = asyncio.create_task(one.server.stop(grace=5))
+    await idle.closed()
+    with pytest.raises(OSError, match=r".*"):
+        await one.connect()
+    await next_one.send(*say())
+    code, text = await next_one.read_error()
+    assert (code, text) == ("busy", "The server is stopping; try again in a moment.")
+    utterance.hear("just in time")
+    assert await speaking.read_answer() == "just in time"
+    assert await speaking.read() is None
+    assert await next_one.read() is None
+    speaking.close()
+    next_one.close()
+    await stopping
+    assert one.server.connections == 0
+    await one.server.stop()
+
+
+async def test_stopping_answers_the_rest_with_an_error(serve: Any, say: Any) -> None:
+    """When the grace is over each running turn, and one that waits, gets an error."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say(stop=True), *say())
+    utterance = await one.utterance()
+    stopping = asyncio.create_task(one.server.stop(grace=0.05))
+    assert (await client.read_error())[0] == "busy"
+    assert (await client.read_error())[0] == "busy"
+    assert await client.read() is None
+    await utterance.closed.wait()
+    client.close()
+    await stopping
+    assert (await one.report()).outcome == "busy"
+
+
+async def test_stopping_does_not_wait_for_clients(serve: Any, say: Any) -> None:
+    """A client that does not close is cut off."""
+    one = await serve(limits=Limits(tick=60, linger=0.1))
+    client = await one.connect()
+    await client.send(*say())
+    await one.utterance()
+    async with asyncio.timeout(5):
+        await one.server.stop(grace=0)
+    assert one.server.connections == 0
+
+
+async def test_a_connection_in_the_door_while_stopping(serve: Any) -> None:
+    """One that was accepted just before the listener closed is closed."""
+    one = await serve()
+    await one.server.stop()
+    session = Session(one.server._service, one.server)
+    here, there = socket.socketpair()
+    with there:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: session, here
+        )
+        assert transport.is_closing()
+        await one.server._wait_for_sessions(1)
+    assert one.server.connections == 0
+
+
+async def test_stopping_what_never_started() -> None:
+    """Stop without start is nothing."""
+    await make_server().stop()
+
+
+async def test_a_server_can_start_again(serve: Any) -> None:
+    """After stop, start serves as before."""
+    one = await serve()
+    await one.server.stop()
+    await one.server.start()
+    client = await one.connect()
+    await client.send(Transcribe().event())
+    assert (await one.utterance()).started
+
+
+async def test_the_watchdog_survives_a_fault(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of ours with one connection closes that one; the watch goes on."""
+    one = await serve(limits=Limits(tick=0.02, idle=0.2, linger=0.1))
+    first = await one.connect()
+    await first.alive()
+    (session,) = one.server._sessions
+
+    def broken(_now: float) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(session, "check", broken)
+    await first.closed()
+    caplog.records.clear()
+    second = await one.connect()
+    await second.closed()
+
+
+async def test_a_fault_while_handling_is_internal(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of ours in the session is said as such, and closes that connection alone."""
+    one = await serve()
+    client, other = await one.connect(), await one.connect()
+    await other.alive()
+    await client.alive()
+    session = max(one.server._sessions, key=lambda session: session.active_at)
+
+    def broken(_event: Event) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(session._handlers, "describe", broken)
+    await client.send(Describe().event())
+    assert (await client.read_error())[0] == "internal"
+    assert await client.read() is None
+    await other.alive()
+    assert [record.exc_info for record in caplog.records if record.exc_info]
+    caplog.records.clear()
+
+
+async def test_on_turn_may_fail(serve: Any, say: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Who listens to reports cannot break a turn."""
+    one = await serve()
+
+    def broken(_report: Any) -> None:
+        raise RuntimeError("a bug")
+
+    one.server._service._on_turn = broken
+    client = await one.connect()
+    await client.send(*say(stop=True))
+    (await one.utterance()).hear("fine")
+    assert await client.read_answer() == "fine"
+    await client.send(*say(stop=True))
+    (await one.utterance(2)).hear("fine again")
+    assert await client.read_answer() == "fine again"
+    await one.server.stop()
+    assert "on_turn failed" in caplog.text
+    caplog.records.clear()
+
+
+async def test_the_daily_limit_refuses_new_turns(serve: Any, say: Any) -> None:
+    """At the limit: quota, with the option's name and when it is renewed."""
+    one = await serve(daily_minutes=0.01)
+    client = await one.connect()
+    await client.send(*say(bytes(16_000), stop=True))
+    first = await one.utterance()
+    await first.ended.wait()
+    first.hear("half a second")
+    assert await client.read_answer() == "half a second"
+    await one.report()
+    assert one.server.usage.seconds == 0.5
+    await client.send(*say(bytes(16_000), stop=True))
+    second = await one.utterance(2)
+    await second.ended.wait()
+    second.hear("and another")
+    assert await client.read_answer() == "and another"
+    await one.report(2)
+    await client.send(*say(stop=True))
+    assert await client.read_error() == (
+        "quota",
+        "The limit of 0.01 minutes a day (--daily-minutes) is used up; it is renewed at 00:00 UTC.",
+    )
+    await client.alive()
+
+
+async def test_the_daily_limit_ends_a_running_turn(serve: Any) -> None:
+    """One endless turn cannot spend more than the limit: what was heard until then is answered."""
+    usage = DailyMinutes(0.05, option="an option")
+    one = await serve(usage=usage)
+    client = await one.connect()
+    await client.send(AudioStart(16000, 2, 1).event(), LONG)
+    utterance = await one.utterance()
+    await utterance.ended.wait()
+    utterance.hear("as far as it went", Trigger.AUDIO_STOP)
+    assert await client.read_answer() == "as far as it went"
+    await client.send(LONG, STOP)
+    await client.alive()
+    assert 3 <= usage.seconds < 11
+
+
+async def test_turns_given_up_are_counted(serve: Any, say: Any) -> None:
+    """What was sent to Flux costs, whether it was answered or not."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say(bytes(32_000)))
+    await (await one.utterance()).heard(30_000)
+    client.close()
+    await one.report()
+    assert one.server.usage.seconds == (await one.report()).audio_seconds > 0.9
