@@ -45,6 +45,13 @@ def test_route_can_be_forced() -> None:
     assert endpoint.knows_force_end_turn
 
 
+def test_an_unknown_route() -> None:
+    """A route that does not exist is named, with those that do."""
+    with pytest.raises(InvalidSetting, match="workers-ai") as caught:
+        Endpoint.from_url("wss://a.workers.dev", route="worker-ai")
+    assert caught.value.name == "route"
+
+
 @pytest.mark.parametrize(
     "url",
     [

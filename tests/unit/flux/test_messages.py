@@ -86,6 +86,13 @@ def test_any_fields(fields: dict[str, object]) -> None:
         assert message.turn_index >= 0
 
 
+def test_numbers_beyond_floats() -> None:
+    """A number that no float can hold is no time."""
+    message = parse(json.dumps(END).replace("2.4", "1" + "0" * 400))
+    assert isinstance(message, TurnInfo)
+    assert message.audio_window_end == 0
+
+
 @given(st.text() | st.binary())
 def test_any_frame(frame: str | bytes) -> None:
     """No frame raises."""
