@@ -30,6 +30,7 @@ from websockets.http11 import Request, Response
 
 # Imported first: Home Assistant's test tools have a package of this name, too.
 import custom_components.wyoming_flux  # noqa: F401
+from wyoming_flux import __version__
 from wyoming_flux.simulator import Simulator
 
 DOMAIN = "wyoming_flux"
@@ -47,7 +48,7 @@ class Worker(Simulator):
     def _decorate(self, websocket: ServerConnection, request: Request, response: Response) -> None:
         super()._decorate(websocket, request, response)
         if not self.plain:
-            response.headers["x-wyoming-flux-worker"] = "0.1.0"
+            response.headers["x-wyoming-flux-worker"] = __version__
 
 
 type StartWorker = Callable[..., Awaitable[Worker]]
