@@ -1,4 +1,4 @@
-"""What script/demo does once the environment is there: starts the parts, plays, shows, cleans up."""
+"""What script/demo does once the environment is there: starts the parts, plays, cleans up."""
 
 import argparse
 import asyncio
@@ -45,7 +45,7 @@ class Part:
             yield line.decode(errors="replace").rstrip()
 
     async def wait_for(self, pattern: str, stream: asyncio.StreamReader) -> str:
-        """Wait for the line that says where it listens; raises RuntimeError where it does not come."""
+        """Wait for the line that says where it listens. Raises RuntimeError if it does not come."""
         seen = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_TIMEOUT):
@@ -209,7 +209,7 @@ async def demo(arguments: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with contextlib.AsyncExitStack() as stack:
-                if arguments.worker_url:
+        if arguments.worker_url:
             options = ["--worker-url", arguments.worker_url]
             if arguments.token_file:
                 options += ["--token-file", arguments.token_file]
