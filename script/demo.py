@@ -22,13 +22,24 @@ START_TIMEOUT = 30.0
 PLAY_TIMEOUT = 600.0
 
 Lines = AsyncIterator[str]
-_played: float | None = None
+
+
+class Clock:
+    """Time since the audio began."""
+
+    began: float | None = None
+
+    def __str__(self) -> str:
+        """Return it, or "-" before that."""
+        return "       -" if self.began is None else f"{time.monotonic() - self.began:6.2f} s"
+
+
+CLOCK = Clock()
 
 
 def show(who: str, what: str) -> None:
-    """Print one event with the time since the audio began, or "-" before that."""
-    at = "       -" if _played is None else f"{time.monotonic() - _played:6.2f} s"
-    print(f"{at}  {who:<10} {what}", flush=True)
+    """Print one event with its time."""
+    print(f"{CLOCK}  {who:<10} {what}", flush=True)
 
 
 class Part:
@@ -180,7 +191,6 @@ async def start_server(stack: contextlib.AsyncExitStack, options: list[str]) -> 
 
 async def play(stack: contextlib.AsyncExitStack, uri: str, file: Path) -> dict[str, object] | None:
     """Play *file* as a satellite would; return the answer."""
-    global _played
     show("satellite", f"plays {file.name} in real time, 10 ms at a time")
     part = await start(
         stack,
@@ -193,8 +203,8 @@ async def play(stack: contextlib.AsyncExitStack, uri: str, file: Path) -> dict[s
     async with asyncio.timeout(PLAY_TIMEOUT):
         async for line in part.lines(err):
             # The first thing it does once it is connected is to send audio.
-            if _played is None and "connected" in line:
-                _played = time.monotonic()
+            if CLOCK.began is None and "connected" in line:
+                CLOCK.began = time.monotonic()
             show("satellite", re.sub(r"^ *[\d.]+ s  ", "", line))
         answer = await out.read()
         await part.process.wait()
@@ -270,7 +280,7 @@ def main() -> int:
         print("demo: stopped", file=sys.stderr)
         return 130
     except (RuntimeError, TimeoutError) as error:
-        print(f"demo: {error or 'it took too long'}", file=sys.stderr)
+        print(f"demo: {str(error) or 'it took too long'}", file=sys.stderr)
         return 1
 
 
