@@ -53,6 +53,10 @@ class FakeUtterance:
     def end(self) -> None:
         self.ended.set()
 
+    @property
+    def done(self) -> bool:
+        return self._outcome.done()
+
     async def result(self) -> Transcript:
         return await asyncio.shield(self._outcome)
 
@@ -171,6 +175,15 @@ class Running:
         await self._until(lambda: len(self.utterances) >= number)
         return self.utterances[number - 1]
 
+    async def utterance_for(self, keyterm: str) -> FakeUtterance:
+        """Wait for the transcriber of the turn that expects this name."""
+
+        def found() -> list[FakeUtterance]:
+            return [one for one in self.utterances if one.settings.keyterms == (keyterm,)]
+
+        await self._until(lambda: bool(found()))
+        return found()[0]
+
     async def report(self, number: int = 1) -> TurnReport:
         """Wait for the n-th report."""
         await self._until(lambda: len(self.reports) >= number)
@@ -192,6 +205,15 @@ class Running:
             client = Client(*await asyncio.open_connection(host.strip("[]"), int(port)))
         self.clients.append(client)
         return client
+
+    async def shut(self) -> None:
+        """Close all clients, then the server, and see that nothing is left."""
+        for client in self.clients:
+            client.close()
+        async with asyncio.timeout(PATIENCE):
+            await self.server.stop(grace=0)
+        assert self.server.connections == 0
+        assert all(utterance.closed.is_set() for utterance in self.utterances)
 
     def library_client(self) -> AsyncClient:
         """Make a client of the wyoming library."""
@@ -253,12 +275,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
 
     yield start
     for one in running:
-        for client in one.clients:
-            client.close()
-        async with asyncio.timeout(PATIENCE):
-            await one.server.stop(grace=0)
-        assert one.server.connections == 0
-        assert all(utterance.closed.is_set() for utterance in one.utterances)
+        await one.shut()
     ours = [task for task in asyncio.all_tasks() if task.get_name().startswith("wyoming-flux")]
     assert not ours
     assert not faults, faults
