@@ -73,9 +73,11 @@ class CodedRecognizer:
 
 
 def _spoken(word: bytes, size: int) -> bytes:
+    if len(word) > 255:
+        raise ValueError(f"word too long to be spoken: {word[:20]!r}…")
     payload = bytes([len(word), *word, sum(word) % 256])
     coded = _MARK + struct.pack(f"<{len(payload)}h", *(_ZERO + 16 * byte for byte in payload))
-    if len(word) > 255 or len(coded) > size:
+    if len(coded) > size:
         raise ValueError(f"word too long to be spoken in {size // 2} samples: {word!r}")
     return (coded + _FILL * (size // 4 + 1))[:size]
 

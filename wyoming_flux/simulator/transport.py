@@ -86,8 +86,8 @@ class MemoryTransport:
             return
         end = TransportClosed(code, reason if code not in (NO_CODE, ABORTED) else "")
         self._end = end
-        self._peer._incoming.put_nowait(end)
         for side in (self, self._peer):
+            side._incoming.put_nowait(end)
             side._over.set()
             side._room.release()
 

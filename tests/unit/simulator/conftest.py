@@ -22,6 +22,7 @@ from wyoming_flux.simulator import (
     TransportClosed,
     memory_pair,
 )
+from wyoming_flux.simulator.profiles import ProfileName
 
 PLAIN = (("encoding", "linear16"), ("sample_rate", "16000"))
 TARGETS = {
@@ -100,7 +101,7 @@ def dialogue(run_virtual: Callable[..., Any]) -> Callable[..., Dialogue]:
 
     def run(
         *frames: bytes | str | dict[str, Any],
-        profile: str = "deepgram",
+        profile: ProfileName = "deepgram",
         query: tuple[tuple[str, str], ...] = (),
         limit: int = 16,
         hang_up: float | None = None,
@@ -170,4 +171,5 @@ async def nothing_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)
-    assert asyncio.all_tasks() <= before
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left

@@ -138,7 +138,8 @@ def test_eager_end_is_offered_and_taken_back(spoken: Spoken) -> None:
 
 def test_no_eager_events_unless_asked_for(spoken: Spoken) -> None:
     """Without the threshold there are none; with one above the confidence neither."""
-    for extra in ({}, {"eager_eot_threshold": 0.6}):
+    extras: list[dict[str, Any]] = [{}, {"eager_eot_threshold": 0.6}]
+    for extra in extras:
         turn = ScriptedTurn((Part("wait", confidence=0.55), Part("good night", confidence=0.55)))
         stream = make_stream(turn, eot_timeout_ms=500, **extra)
         said = stream.receive_audio(spoken(0.2, 0.5, 0.4, 0.5, 0.9))
@@ -236,16 +237,16 @@ def test_configure_changes_the_running_turn(spoken: Spoken) -> None:
 def test_configure_replaces_keyterms_and_keeps_what_is_left_out() -> None:
     """An empty list clears, nothing keeps."""
     stream = make_stream(keyterms=("a",), model="flux-general-multi")
-    for message, keyterms in (
-        ({"numerals": True}, ["a"]),
-        ({"keyterms": ["b", "c"], "language_hints": ["de"]}, ["b", "c"]),
-        ({"keyterms": "d"}, ["d"]),
-        ({"keyterms": []}, []),
-    ):
+    messages: list[tuple[dict[str, Any], list[str], list[str]]] = [
+        ({"numerals": True}, ["a"], []),
+        ({"keyterms": ["b", "c"], "language_hints": ["de"]}, ["b", "c"], ["de"]),
+        ({"keyterms": "d"}, ["d"], ["de"]),
+        ({"keyterms": [], "language_hints": None}, [], ["de"]),
+    ]
+    for message, keyterms, hints in messages:
         answer = stream.configure({"type": "Configure", **message})
-        assert answer["keyterms"] == keyterms
+        assert (answer["keyterms"], answer["language_hints"]) == (keyterms, hints)
         assert answer["numerals"] is True
-    assert answer["language_hints"] == ["de"]
 
 
 @pytest.mark.parametrize(
@@ -394,16 +395,20 @@ def check_turns(said: list[dict[str, Any]], *, eager: bool) -> None:
             case "Update":
                 assert state != "initial" or text == ""
             case "StartOfTurn":
-                assert state == "initial" and text
+                assert state == "initial"
+                assert text
                 state = "ongoing"
             case "EagerEndOfTurn":
-                assert eager and state == "ongoing" and text
+                assert eager
+                assert state == "ongoing"
+                assert text
                 state, eager_text = "awaiting", text
             case "TurnResumed":
                 assert state == "awaiting"
                 state = "ongoing"
             case "EndOfTurn":
-                assert state != "initial" and text
+                assert state != "initial"
+                assert text
                 assert state == "ongoing" or text == eager_text
                 state, index = "initial", index + 1
             case _:

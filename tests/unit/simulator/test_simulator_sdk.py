@@ -1,0 +1,213 @@
+"""Deepgram's own client against the simulator: it must not notice the difference."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from deepgram import AsyncDeepgramClient
+from deepgram.core.api_error import ApiError
+from deepgram.environment import DeepgramClientEnvironment
+from deepgram.listen.v2.types import (
+    ListenV2CloseStream,
+    ListenV2Configure,
+    ListenV2ConfigureFailure,
+    ListenV2ConfigureSuccess,
+    ListenV2ConfigureThresholds,
+    ListenV2Connected,
+    ListenV2FatalError,
+    ListenV2ForceEndTurn,
+    ListenV2TurnInfo,
+    ListenV2Warning,
+)
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
+
+from wyoming_flux.simulator import Simulator
+from wyoming_flux.simulator.faults import ErrorMessage, Refuse
+
+# The SDK imports names of older versions of websockets.
+pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
+
+BASIC: dict[str, Any] = {
+    "model": "flux-general-en",
+    "encoding": "linear16",
+    "sample_rate": 16000,
+}
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Callable[..., Any]]:
+    """Connect with the SDK to a simulator made of these arguments."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(key: str = "key", options: Any = BASIC, **service: Any) -> Any:
+            simulator = await stack.enter_async_context(
+                Simulator(profile="deepgram", ingest_rate=0, **service)
+            )
+            environment = DeepgramClientEnvironment(
+                base=simulator.url.replace("ws", "http", 1),
+                production=simulator.url,
+                agent=simulator.url,
+                agent_rest=simulator.url,
+            )
+            client = AsyncDeepgramClient(api_key=key, environment=environment)
+            socket = await stack.enter_async_context(client.listen.v2.connect(**options))
+            return socket, simulator
+
+        yield connect
+
+
+async def rest(socket: Any) -> list[Any]:
+    """All messages up to the close."""
+    found = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            found.append(await socket.recv())
+    return found
+
+
+async def test_a_turn(listen: Callable[..., Any], spoken: Callable[..., bytes]) -> None:
+    """Connected, TurnInfo with all their fields, EndOfTurn with its trigger."""
+    socket, simulator = await listen(script=["turn on the lights"])
+    connected = await socket.recv()
+    assert isinstance(connected, ListenV2Connected)
+    assert connected.sequence_id == 0
+    await socket.send_media(spoken(0.5, 1.5, 0.6))
+    await socket.send_close_stream(ListenV2CloseStream(type="CloseStream"))
+    messages = await rest(socket)
+    assert all(isinstance(one, ListenV2TurnInfo) for one in messages)
+    assert not [one.model_extra for one in messages if one.model_extra]
+    assert [one.sequence_id for one in messages] == list(range(1, len(messages) + 1))
+    events = [one.event for one in messages if one.event != "Update"]
+    assert events == ["StartOfTurn", "EndOfTurn"]
+    (end,) = [one for one in messages if one.event == "EndOfTurn"]
+    assert (end.transcript, end.trigger, end.turn_index) == ("turn on the lights", "model", 0)
+    assert [word.word for word in end.words] == ["turn", "on", "the", "lights"]
+    assert all(word.start < word.end for word in end.words)
+    assert simulator.connections[0].mistakes == []
+
+
+async def test_the_close_is_clean_and_has_no_code(listen: Callable[..., Any]) -> None:
+    """1005, which the library takes for a normal end."""
+    socket, _ = await listen()
+    await socket.recv()
+    await socket.send_close_stream(ListenV2CloseStream(type="CloseStream"))
+    with pytest.raises(ConnectionClosedOK) as caught:
+        await socket.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1005
+
+
+async def test_all_parameters(listen: Callable[..., Any]) -> None:
+    """What the SDK writes into the query is understood."""
+    options = {
+        **BASIC,
+        "model": "flux-general-multi",
+        "eot_threshold": 0.8,
+        "eager_eot_threshold": 0.5,
+        "eot_timeout_ms": 3000,
+        "keyterm": ["living room", "café, bar"],
+        "tag": ["a", "b"],
+        "mip_opt_out": True,
+        "language_hint": ["de", "en"],
+    }
+    socket, simulator = await listen(options=options)
+    await socket.recv()
+    (connection,) = simulator.connections
+    assert connection.request.headers["authorization"] == "Token key"
+    parameters = connection.parameters
+    assert parameters.keyterms == ("living room", "café, bar")
+    assert (parameters.eot_threshold, parameters.eager_eot_threshold) == (0.8, 0.5)
+    assert (parameters.tags, parameters.mip_opt_out) == (("a", "b"), True)
+    assert (parameters.language_hints, parameters.eot_timeout_ms) == (("de", "en"), 3000)
+
+
+async def test_eager_events(listen: Callable[..., Any], spoken: Callable[..., bytes]) -> None:
+    """They are asked for with a threshold."""
+    socket, _ = await listen(options={**BASIC, "eager_eot_threshold": 0.4}, script=["yes"])
+    await socket.send_media(spoken(0.2, 0.5, 0.2, 0.3, 0.6))
+    await socket.send_close_stream(ListenV2CloseStream(type="CloseStream"))
+    events = [one.event for one in (await rest(socket))[1:] if one.event != "Update"]
+    assert events == [
+        "StartOfTurn",
+        "EagerEndOfTurn",
+        "TurnResumed",
+        "EagerEndOfTurn",
+        "EndOfTurn",
+    ]
+
+
+async def test_force_end_turn(listen: Callable[..., Any], spoken: Callable[..., bytes]) -> None:
+    """The turn ends by hand; a second time there is a Warning."""
+    socket, _ = await listen()
+    await socket.send_media(spoken(0.2, 1.0))
+    force = ListenV2ForceEndTurn(type="ForceEndTurn")
+    await socket.send_force_end_turn(force)
+    await socket.send_force_end_turn(force)
+    await socket.send_close_stream(ListenV2CloseStream(type="CloseStream"))
+    *_, end, warning = await rest(socket)
+    assert (end.event, end.trigger) == ("EndOfTurn", "manual")
+    assert isinstance(warning, ListenV2Warning)
+    assert warning.code == "FORCE_END_TURN_NO_ACTIVE_TURN"
+
+
+async def test_configure(listen: Callable[..., Any]) -> None:
+    """Taken and echoed, or refused as a whole."""
+    socket, simulator = await listen()
+    await socket.recv()
+    message = ListenV2Configure(
+        type="Configure",
+        thresholds=ListenV2ConfigureThresholds(eot_threshold=0.8),
+        keyterms=["a", "b"],
+    )
+    await socket.send_configure(message)
+    success = await socket.recv()
+    assert isinstance(success, ListenV2ConfigureSuccess)
+    assert success.keyterms == ["a", "b"]
+    assert success.thresholds.eot_threshold == 0.8
+    await socket.send_configure(
+        ListenV2Configure(
+            type="Configure", thresholds=ListenV2ConfigureThresholds(eot_threshold=0.2)
+        )
+    )
+    failure = await socket.recv()
+    assert isinstance(failure, ListenV2ConfigureFailure)
+    assert failure.code == "INVALID_THRESHOLD"
+    assert len(simulator.connections[0].controls) == 2
+
+
+async def test_errors(listen: Callable[..., Any], spoken: Callable[..., bytes]) -> None:
+    """A fatal error is its own class."""
+    socket, _ = await listen(faults=[ErrorMessage(after=0.5)])
+    await socket.send_media(spoken(1.0))
+    error = (await rest(socket))[-1]
+    assert isinstance(error, ListenV2FatalError)
+    assert error.code == "INTERNAL_SERVER_ERROR"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        ({"options": {**BASIC, "model": "nova-3"}}, 403, "INSUFFICIENT_PERMISSIONS"),
+        ({"options": {**BASIC, "eot_threshold": 0.2}}, 400, "INVALID_QUERY_PARAMETER"),
+        ({"options": {**BASIC, "keyterm": ["x" * 101]}}, 400, "INVALID_QUERY_PARAMETER"),
+        ({"token": "other"}, 401, "INVALID_AUTH"),
+        (
+            {"faults": [Refuse(status=402, code="ASR_PAYMENT_REQUIRED")]},
+            402,
+            "ASR_PAYMENT_REQUIRED",
+        ),
+    ],
+)
+async def test_refusals(listen: Callable[..., Any], arguments: Any, status: int, code: str) -> None:
+    """With which exception depends on the SDK's idea of its WebSocket library."""
+    with pytest.raises((InvalidStatus, ApiError)) as caught:
+        await listen(**arguments)
+    error = caught.value
+    if isinstance(error, ApiError):
+        assert error.status_code == status
+    else:
+        assert isinstance(error, InvalidStatus)
+        assert error.response.status_code == status
+        assert json.loads(error.response.body or b"")["err_code"] == code

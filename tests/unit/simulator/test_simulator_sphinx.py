@@ -1,0 +1,132 @@
+"""Real text for real speech: the samples, through the wire, into PocketSphinx."""
+
+import asyncio
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wyoming_flux.simulator import Simulator
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+CLOSE = '{"type":"CloseStream"}'
+pytestmark = pytest.mark.pocketsphinx
+
+
+def sample(name: str) -> tuple[bytes, int]:
+    """PCM and rate of a sample."""
+    with wave.open(str(SAMPLES / f"{name}.wav")) as file:
+        return file.readframes(file.getnframes()), file.getframerate()
+
+
+def ends(messages: list[dict[str, Any]]) -> list[str]:
+    """Texts of all turns."""
+    return [one["transcript"] for one in messages if one.get("event") == "EndOfTurn"]
+
+
+@pytest.mark.parametrize("name", ["turn_on_the_living_room_light", "close_the_garage_door"])
+async def test_samples_are_understood(converse: Any, target: Any, name: str) -> None:
+    """Word for word, and the text grows while the audio comes."""
+    pcm, _ = sample(name)
+    chunks = [pcm[at : at + 2560] for at in range(0, len(pcm), 2560)]
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        messages, _ = await converse(simulator.url + target("workers-ai"), *chunks, CLOSE)
+    expected = (SAMPLES / f"{name}.txt").read_text().strip()
+    assert ends(messages) == [expected]
+    texts = [one["transcript"] for one in messages if one.get("event") in ("StartOfTurn", "Update")]
+    assert len({text for text in texts if text}) >= 3
+
+
+async def test_a_long_sample_is_understood_but_for_its_first_word(
+    converse: Any, target: Any
+) -> None:
+    """PocketSphinx mishears this voice's "set", whatever one does; the rest must be right."""
+    pcm, _ = sample("set_the_bedroom_temperature_to_twenty_degrees")
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        messages, _ = await converse(simulator.url + target("workers-ai"), pcm, CLOSE)
+    (text,) = ends(messages)
+    assert "the bedroom temperature to twenty degrees" in text
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+async def test_other_rates_are_converted(converse: Any, rate: int) -> None:
+    """Its model is for 16 kHz; at 8 kHz the last consonants cannot be told apart."""
+    name = {8000: "_8k", 44100: "_44k_stereo"}[rate]
+    pcm, found = sample(f"turn_on_the_living_room_light{name}")
+    assert found == rate
+    if rate == 44100:
+        pcm = b"".join(pcm[at : at + 2] for at in range(0, len(pcm), 4))
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        url = f"{simulator.url}/?encoding=linear16&sample_rate={rate}"
+        messages, _ = await converse(url, pcm, CLOSE)
+    (text,) = ends(messages)
+    assert text.startswith("turn on the living room")
+    assert rate == 8000 or text == "turn on the living room light"
+
+
+async def test_any_split_is_heard_the_same(converse: Any, target: Any) -> None:
+    """Connections share decoders, but hear nothing of one another, and chunks do not matter."""
+    pcm, _ = sample("turn_on_the_living_room_light")
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        url = simulator.url + target("workers-ai")
+        results = [
+            await converse(url, *(pcm[at : at + size] for at in range(0, len(pcm), size)), CLOSE)
+            for size in (len(pcm), 2560, 1234)
+        ]
+    texts = [
+        [(one.get("event"), one.get("transcript")) for one in messages] for messages, _ in results
+    ]
+    assert texts[0] == texts[1] == texts[2]
+
+
+async def test_two_turns_on_one_connection(converse: Any, target: Any) -> None:
+    """Each is heard for itself."""
+    audio = b"".join(
+        sample(name)[0] for name in ("turn_on_the_living_room_light", "close_the_garage_door")
+    )
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        messages, _ = await converse(simulator.url + target("workers-ai"), audio, CLOSE)
+    assert len(ends(messages)) == 2
+    assert ends(messages)[0] == "turn on the living room light"
+
+
+async def test_silence_is_no_speech(converse: Any, target: Any) -> None:
+    """No turn, no text."""
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        messages, _ = await converse(simulator.url + target("workers-ai"), bytes(96000), CLOSE)
+    assert {one.get("transcript") for one in messages[1:-1]} == {""}
+
+
+async def test_the_loop_is_never_blocked(converse: Any, target: Any) -> None:
+    """Decoding happens in a thread: other tasks go on meanwhile."""
+    pcm, _ = sample("turn_on_the_living_room_light")
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+        counter = asyncio.create_task(count())
+        await converse(simulator.url + target("workers-ai"), pcm, CLOSE)
+        counter.cancel()
+        await asyncio.wait([counter])
+    # 3.5 s of speech take about 0.4 s of decoding; one slice of 80 ms some 10 ms.
+    assert turns > 40
+
+
+async def test_leaving_while_it_decodes(target: Any, nothing_left: Callable[..., None]) -> None:
+    """The thread is waited for before its decoder goes to another connection."""
+    from websockets.asyncio.client import connect
+
+    pcm, _ = sample("turn_on_the_living_room_light")
+    for _ in range(3):
+        async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+            websocket = await connect(simulator.url + target("workers-ai"), proxy=None)
+            await websocket.recv()
+            await websocket.send(pcm)
+        websocket.transport.abort()
