@@ -30,7 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "custom_components": BELOW_ALL | {"flux", "turn", "server"},
 }
-MODULES = sorted([*PACKAGE.rglob("*.py"), *INTEGRATION.rglob("*.py")])
+# The integration is written for Home Assistant's Python, which older ones cannot read.
+INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []
+MODULES = sorted([*PACKAGE.rglob("*.py"), *INTEGRATION_MODULES])
 
 
 def imported(path: Path) -> Iterator[str]:

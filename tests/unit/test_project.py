@@ -78,8 +78,9 @@ def test_environments_have_what_the_project_requires() -> None:
 
 
 def test_readme_is_shown_on_pypi() -> None:
-    """The project's page on PyPI is the README, as soon as there is one."""
-    assert (PROJECT.get("readme") == "README.md") == (ROOT / "README.md").exists()
+    """The project's page on PyPI is the README."""
+    assert PROJECT["readme"] == "README.md"
+    assert (ROOT / "README.md").is_file()
 
 
 @pytest.mark.parametrize("path", tracked("requirements/*.txt"))
