@@ -14,11 +14,11 @@ from wyoming_flux.turn import Transcriber
 
 from .access import is_allowed
 from .address import listen, remove_socket
+from .connection import UNIX, Connection
 from .events import encode
 from .info import build_info
 from .report import TurnReport
 from .service import Service, TranscriberFactory
-from .session import UNIX, Session
 from .settings import Limits, ServerSettings
 from .usage import DailyMinutes
 
@@ -71,7 +71,7 @@ class Server:
             on_turn=on_turn,
             debug=server.debug,
         )
-        self._sessions: set[Session] = set()
+        self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -80,13 +80,13 @@ class Server:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return sum(not session.closing for session in self._sessions)
+        return sum(not connection.closing for connection in self._connections)
 
     async def start(self) -> None:
         """Listen; raises :class:`~wyoming_flux.errors.InvalidSetting` (``uri``) if impossible."""
         self._service.stopping = None
         self._listener, address = await listen(
-            self._settings.address, functools.partial(Session, self._service, self)
+            self._settings.address, functools.partial(Connection, self._service, self)
         )
         self.uri = str(address)
         self._watchdog = asyncio.create_task(self._watch(), name="wyoming-flux watchdog")
@@ -102,17 +102,17 @@ class Server:
         self._service.stopping = error
         self._close_listener()
         try:
-            for session in list(self._sessions):
-                if not session.busy:
-                    session.close()
+            for connection in list(self._connections):
+                if not connection.busy:
+                    connection.close()
             await self._wait_for_tasks(grace)
-            for session in list(self._sessions):
-                session.stop(error)
-            await self._wait_for_sessions(self._limits.linger)
+            for connection in list(self._connections):
+                connection.stop(error)
+            await self._wait_for_connections(self._limits.linger)
             await self._wait_for_tasks(self._limits.linger)
         finally:
-            for session in list(self._sessions):
-                session.abort()
+            for connection in list(self._connections):
+                connection.abort()
             tasks = set(self._service.tasks)
             if self._watchdog is not None:
                 tasks.add(self._watchdog)
@@ -120,38 +120,38 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._wait_for_sessions(self._limits.linger)
+            await self._wait_for_connections(self._limits.linger)
 
     # --- what connections ask for ----------------------------------------------------------
 
-    def opened(self, session: Session) -> None:
+    def opened(self, connection: Connection) -> None:
         """Let a connection in, or close it."""
-        self._sessions.add(session)
+        self._connections.add(connection)
         self._empty.clear()
         if self._service.stopping is not None:
-            session.close(linger=False)
-        elif session.peer != UNIX and not is_allowed(session.peer, self._settings.allow):
-            self._note_stranger(session.peer)
-            session.close(linger=False)
+            connection.close(linger=False)
+        elif connection.peer != UNIX and not is_allowed(connection.peer, self._settings.allow):
+            self._note_stranger(connection.peer)
+            connection.close(linger=False)
         elif self.connections > self._settings.max_connections:
-            self._make_room(session)
+            self._make_room(connection)
         else:
-            _LOGGER.debug("Connection from %s", session.peer)
+            _LOGGER.debug("Connection from %s", connection.peer)
 
-    def closed(self, session: Session) -> None:
+    def closed(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
-        self._sessions.discard(session)
-        if not self._sessions:
+        self._connections.discard(connection)
+        if not self._connections:
             self._empty.set()
 
-    def _make_room(self, newcomer: Session) -> None:
+    def _make_room(self, newcomer: Connection) -> None:
         idle = [
-            session
-            for session in self._sessions
-            if session is not newcomer and not session.closing and not session.busy
+            connection
+            for connection in self._connections
+            if connection is not newcomer and not connection.closing and not connection.busy
         ]
         if idle:
-            longest = min(idle, key=lambda session: session.active_at)
+            longest = min(idle, key=lambda connection: connection.active_at)
             _LOGGER.debug("Connection from %s makes room", longest.peer)
             longest.close()
             return
@@ -159,7 +159,7 @@ class Server:
         newcomer.close(
             Busy(f"All {most} connections (--max-connections) are in use; try again in a moment."),
             # Those who were turned away must not pile up.
-            linger=len(self._sessions) <= 2 * most,
+            linger=len(self._connections) <= 2 * most,
         )
 
     def _note_stranger(self, peer: str) -> None:
@@ -178,12 +178,12 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._limits.tick)
-            for session in list(self._sessions):
+            for connection in list(self._connections):
                 try:
-                    session.check(loop.time())
+                    connection.check(loop.time())
                 except Exception:
-                    _LOGGER.exception("Connection from %s: unexpected error", session.peer)
-                    session.abort()
+                    _LOGGER.exception("Connection from %s: unexpected error", connection.peer)
+                    connection.abort()
 
     def _close_listener(self) -> None:
         if self._listener is not None:
@@ -199,10 +199,10 @@ class Server:
                 while self._service.tasks:
                     await asyncio.wait(set(self._service.tasks))
 
-    async def _wait_for_sessions(self, seconds: float) -> None:
+    async def _wait_for_connections(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._sessions:
+                while self._connections:
                     await self._empty.wait()
 
 

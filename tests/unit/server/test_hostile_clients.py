@@ -103,7 +103,7 @@ async def test_any_bytes_in_any_order(
     utterance.hear("my own words")
     assert await other.read_answer() == "my own words"
     await one.shut()
-    assert one.server._sessions == set()
+    assert one.server._connections == set()
     assert one.server._service.tasks == set()
 
 
@@ -172,8 +172,8 @@ async def test_memory_of_a_client_that_sends_and_never_ends(serve: Any) -> None:
     try:
         chunk = encode(Event("audio-chunk", GOOD, bytes(20_000)))
         sending = asyncio.create_task(client.send(*[chunk] * 1500))
-        (session,) = (one_of for one_of in one.server._sessions if one_of.busy)
-        while not session._paused:
+        (connection,) = (one_of for one_of in one.server._connections if one_of.busy)
+        while not connection._paused:
             await other.alive()
         ours = tracemalloc.take_snapshot().filter_traces(
             [tracemalloc.Filter(inclusive=True, filename_pattern="*/wyoming_flux/server/*")]

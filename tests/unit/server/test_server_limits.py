@@ -16,8 +16,8 @@ from wyoming.info import Describe
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import DailyMinutes, Limits, Server, ServerSettings
+from wyoming_flux.server.connection import Connection
 from wyoming_flux.server.events import encode
-from wyoming_flux.server.session import Session
 from wyoming_flux.settings import FluxSettings, TurnSettings
 from wyoming_flux.turn import Trigger
 
@@ -69,7 +69,7 @@ async def test_a_crowd_that_is_turned_away_does_not_pile_up(serve: Any, say: Any
     for stranger in crowd:
         assert (await stranger.read_error())[0] == "busy"
         await stranger.closed()
-    assert len(one.server._sessions) <= 3
+    assert len(one.server._connections) <= 3
     one.utterances[0].hear("still here")
     assert await client.read_answer() == "still here"
     client.close()
@@ -154,15 +154,15 @@ async def test_a_client_that_does_not_read_is_closed(serve: Any) -> None:
     describes = b'{"type": "describe"}\n' * 20_000
     for _ in range(20):
         deaf.writer.write(describes)
-    (session,) = one.server._sessions
+    (connection,) = one.server._connections
     largest = 0
     other = await one.connect()
-    while session in one.server._sessions:
+    while connection in one.server._connections:
         await other.alive()
-        transport = session._transport
+        transport = connection._transport
         if transport is not None:
             largest = max(largest, transport.get_write_buffer_size())
-        assert len(session._held) < 10_000
+        assert len(connection._held) < 10_000
     assert 0 < largest < 200_000
     await other.alive()
 
@@ -175,9 +175,9 @@ async def test_a_client_that_reads_late_gets_everything(serve: Any) -> None:
     text = "x" * 50_000
     count = 200
     client.writer.write(encode(Event("ping", {"text": text})) * count)
-    (session,) = one.server._sessions
+    (connection,) = one.server._connections
     other = await one.connect()
-    while not session._paused:
+    while not connection._paused:
         await other.alive()
     client.writer.transport.resume_reading()
     for _ in range(count):
@@ -341,14 +341,14 @@ async def test_a_connection_in_the_door_while_stopping(serve: Any) -> None:
     """One that was accepted just before the listener closed is closed."""
     one = await serve()
     await one.server.stop()
-    session = Session(one.server._service, one.server)
+    connection = Connection(one.server._service, one.server)
     here, there = socket.socketpair()
     with there:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: session, here
+            lambda: connection, here
         )
         assert transport.is_closing()
-        await one.server._wait_for_sessions(1)
+        await one.server._wait_for_connections(1)
     assert one.server.connections == 0
 
 
@@ -374,12 +374,12 @@ async def test_the_watchdog_survives_a_fault(
     one = await serve(limits=Limits(tick=0.02, idle=0.2, linger=0.1))
     first = await one.connect()
     await first.alive()
-    (session,) = one.server._sessions
+    (connection,) = one.server._connections
 
     def broken(_now: float) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(session, "check", broken)
+    monkeypatch.setattr(connection, "check", broken)
     await first.closed()
     caplog.records.clear()
     second = await one.connect()
@@ -389,17 +389,17 @@ async def test_the_watchdog_survives_a_fault(
 async def test_a_fault_while_handling_is_internal(
     serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error of ours in the session is said as such, and closes that connection alone."""
+    """An error of ours in the connection is said as such, and closes that connection alone."""
     one = await serve()
     client, other = await one.connect(), await one.connect()
     await other.alive()
     await client.alive()
-    session = max(one.server._sessions, key=lambda session: session.active_at)
+    connection = max(one.server._connections, key=lambda connection: connection.active_at)
 
     def broken(_event: Event) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setitem(session._handlers, "describe", broken)
+    monkeypatch.setitem(connection._session._handlers, "describe", broken)
     await client.send(Describe().event())
     assert (await client.read_error())[0] == "internal"
     assert await client.read() is None

@@ -1,0 +1,276 @@
+"""One client's socket: bytes to events, at the pace at which they can be used, within limits.
+
+A protocol rather than a pair of streams: a satellite sends a hundred chunks a second, and nothing
+but method calls stand between its socket and its turn.
+"""
+
+import asyncio
+import logging
+import select
+from collections import deque
+from typing import Final, Protocol, cast
+
+from wyoming.event import Event
+
+from wyoming_flux.errors import Internal, InvalidEvent, WyomingFluxError
+
+from .answers import encode_error
+from .events import EventParser
+from .service import Service
+from .session import Session
+
+_LOGGER = logging.getLogger(__name__)
+
+UNIX: Final = "unix"
+"""The peer where the server listens on a Unix socket."""
+
+# One buffer for all connections: what arrived is copied before anything else can be read.
+_READ_BUFFER: Final = memoryview(bytearray(64 * 1024))
+
+
+class Door(Protocol):
+    """Who lets connections in, and wants to know when they are gone."""
+
+    def opened(self, connection: "Connection") -> None:
+        """Let this connection in, or close it."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Take note that this connection is gone."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client connection."""
+
+    def __init__(self, service: Service, door: Door) -> None:
+        """Wait for the connection."""
+        self.peer = "?"
+        """Address of the client, or :data:`UNIX`; ``?`` if it left before it could be asked for."""
+        self.active_at = 0.0
+        """When something was last said, by either side, in the loop's time."""
+        self.closing = False
+        """Whether our last word was said, or the client's."""
+        self._limits = service.limits
+        self._door = door
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = EventParser()
+        self._session = Session(
+            service, send=self._send, moved=self._process, hang_up=self._hang_up_on_noise
+        )
+        # Events that wait until there is room for them; reading is paused meanwhile.
+        self._held: deque[Event] = deque()
+        self._paused = False
+        self._processing = False
+        # Since when half an event, a client that does not read, our last word wait.
+        self._half_since: float | None = None
+        self._stalled_since: float | None = None
+        self._closing_since = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is running that was not answered."""
+        return self._session.busy
+
+    # --- what asyncio calls ----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask whether this client is let in."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.active_at = self._loop.time()
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer = peer[0]
+        elif peer is not None:
+            self.peer = UNIX
+        self._door.opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what arrives."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has arrived."""
+        if self.closing:
+            return
+        self.active_at = self._loop.time()
+        events = self._parser.feed(bytes(_READ_BUFFER[:nbytes]))
+        if events:
+            self._half_since = None
+            self._held += events
+        self._process()
+
+    def pause_writing(self) -> None:
+        """Stop taking events from a client that does not read."""
+        self._stalled_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._stalled_since = None
+        self._process()
+
+    def eof_received(self) -> bool:
+        """Take the end of the input for the end of the connection: nobody waits for an answer."""
+        self._begin_closing()
+        self._session.end()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Close Flux; after our answer this is how clients say good-bye."""
+        _LOGGER.debug("Connection from %s closed: %s", self.peer, exc or "at its end")
+        self._transport = None
+        self._begin_closing()
+        self._session.end()
+        self._door.closed(self)
+
+    # --- for the server --------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Close what is due: called by the server's watchdog, every second or so."""
+        if self._transport is None:
+            return
+        if self.closing:
+            if now - self._closing_since >= self._limits.linger:
+                self.abort()
+        elif _is_over(self._stalled_since, now, self._limits.write_stall):
+            _LOGGER.debug("Connection from %s: does not read", self.peer)
+            self.abort()
+        elif self._paused:
+            # asyncio does not notice that a client has left while reading is paused.
+            if _is_gone(self._transport):
+                self.abort()
+            # What is missing of an event, if anything, is not the client's fault.
+            self._half_since = None
+        else:
+            self._check_silence(now)
+
+    def close(self, error: WyomingFluxError | None = None, *, linger: bool = True) -> None:
+        """Give up all turns, say *error*, if any, as the last word, and hang up.
+
+        Closing at once would reset the connection where input is unread, and the client might never
+        see the error; so, unless *linger* is False, we wait a bounded time for the client to close.
+        """
+        if not self.closing:
+            self._begin_closing()
+            self._session.end()
+            if error is not None:
+                self._send(encode_error(error))
+            self._hang_up(linger=linger)
+
+    def stop(self, error: WyomingFluxError) -> None:
+        """Answer the running turns with *error*, and hang up."""
+        if not self.closing:
+            self._begin_closing()
+            self._session.end(error)
+            self._hang_up(linger=True)
+
+    def abort(self) -> None:
+        """Close the socket whatever is still to be read or written."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _check_silence(self, now: float) -> None:
+        if not self._parser.pending:
+            self._half_since = None
+        elif self._half_since is None:
+            self._half_since = now
+        if _is_over(self._half_since, now, self._limits.half_event):
+            seconds = f"{self._limits.half_event:g} s"
+            self.close(InvalidEvent(f"Half an event waited for its rest for {seconds}."))
+        elif not self.busy and _is_over(self.active_at, now, self._limits.idle):
+            self.close()
+
+    def _begin_closing(self) -> None:
+        # First of all: turns that are given up ask for more events.
+        if not self.closing:
+            self.closing = True
+            self._closing_since = self._loop.time()
+            self._held.clear()
+
+    def _hang_up(self, *, linger: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        # What still comes is thrown away.
+        self._resume_reading()
+        if not linger:
+            transport.close()
+        elif not transport.get_write_buffer_size() and transport.can_write_eof():
+            # With bytes in the buffer asyncio would do it later, where an error is not caught.
+            try:
+                transport.write_eof()
+            except OSError:
+                # The client has left, and asyncio does not know yet.
+                transport.abort()
+
+    def _hang_up_on_noise(self) -> None:
+        _LOGGER.debug("Connection from %s: audio that nobody waits for", self.peer)
+        self.close()
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _process(self) -> None:
+        """Handle what has arrived, as far as there is room."""
+        if self._processing or self.closing:
+            return
+        self._processing = True
+        try:
+            self._work_off()
+        except Exception:
+            _LOGGER.exception("Connection from %s: unexpected error", self.peer)
+            self.close(Internal("An internal error happened; the log of wyoming-flux has it."))
+        finally:
+            self._processing = False
+        self._set_pace()
+
+    def _work_off(self) -> None:
+        held = self._held
+        while held and self._has_room() and self._session.handle(held[0]):
+            # Handling may have closed the connection, which drops what is held.
+            if held:
+                held.popleft()
+        if not held and self._parser.error is not None:
+            self.close(self._parser.error)
+
+    def _has_room(self) -> bool:
+        return self._stalled_since is None and not self._session.full
+
+    def _set_pace(self) -> None:
+        if self.closing:
+            return
+        if self._held or not self._has_room():
+            self._pause_reading()
+        else:
+            self._resume_reading()
+
+    # --- the transport ---------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        # asyncio warns in the log about writing to a client that has left.
+        if data and self._transport is not None and not self._transport.is_closing():
+            self.active_at = self._loop.time()
+            self._transport.write(data)
+
+    def _pause_reading(self) -> None:
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+
+def _is_over(since: float | None, now: float, seconds: float) -> bool:
+    return since is not None and now - since >= seconds
+
+
+def _is_gone(transport: asyncio.Transport) -> bool:
+    """Tell whether the client has closed the connection, although its input is not read."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    # Linux tells by POLLRDHUP; that and others by POLLHUP or POLLERR, which come unasked.
+    poll.register(sock.fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
