@@ -1,0 +1,132 @@
+"""Whatever a person can get to see has an English text: fields, errors, states, issues."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.translation import async_get_translations
+
+from custom_components.wyoming_flux import issues
+from custom_components.wyoming_flux.config_flow import (
+    REAUTH_SCHEMA,
+    RECONFIGURE_SCHEMA,
+    USER_SCHEMA,
+)
+from custom_components.wyoming_flux.options import DEFAULTS
+from custom_components.wyoming_flux.options_flow import options_schema
+from custom_components.wyoming_flux.sensor import ERROR_CODES, SENSORS
+from wyoming_flux import errors
+from wyoming_flux.settings import MODELS, SAMPLE_RATES, SENSITIVITIES
+
+INTEGRATION = Path(__file__).parents[2] / "custom_components" / "wyoming_flux"
+ENGLISH: dict[str, Any] = json.loads((INTEGRATION / "translations" / "en.json").read_text("utf-8"))
+
+# Faults that the options, which make no connection, cannot have.
+CONNECTION_ONLY = {"refused_keyterms"}
+
+
+def strings(name: str, call: str, position: int) -> set[str]:
+    """Return the literal strings that a module passes to a call at a position."""
+    tree = ast.parse((INTEGRATION / name).read_text("utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == call:
+            argument = node.args[position]
+            found |= {
+                one.value
+                for one in ast.walk(argument)
+                if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            }
+    return found
+
+
+def fields(schema: Any) -> set[str]:
+    """Return the names of a schema's fields."""
+    return {str(key) for key in schema.schema}
+
+
+def test_every_field_has_a_name_and_a_description() -> None:
+    """A person learns of each field what it does."""
+    steps = ENGLISH["config"]["step"]
+    schemas = {
+        "user": USER_SCHEMA,
+        "reconfigure": RECONFIGURE_SCHEMA,
+        "reauth_confirm": REAUTH_SCHEMA,
+    }
+    assert set(steps) == set(schemas)
+    for step, schema in schemas.items():
+        assert set(steps[step]["data"]) == fields(schema)
+        assert set(steps[step]["data_description"]) == fields(schema)
+        assert steps[step]["title"]
+
+    form = options_schema(DEFAULTS, multilingual=True)
+    init = ENGLISH["options"]["step"]["init"]
+    assert set(init["data"]) == fields(form) - set(init["sections"])
+    assert set(init["data_description"]) == set(init["data"])
+    for name, text in init["sections"].items():
+        assert set(text["data"]) == fields(form.schema[name].schema)
+        assert set(text["data_description"]) == set(text["data"])
+
+
+def test_every_fault_has_a_text() -> None:
+    """Each key that a flow can show is there, and none that it cannot."""
+    checked = strings("check.py", "Fault", 1)
+    flow = strings("config_flow.py", "Fault", 1)
+    assert set(ENGLISH["config"]["error"]) == checked | flow
+    unconnected = {
+        "invalid_value",
+        "keyterm_too_long",
+        "too_many_keyterms",
+        "plain_keyterms",
+        "plain_mip_opt_out",
+        "plain_sample_rate",
+    }
+    assert set(ENGLISH["options"]["error"]) == unconnected - CONNECTION_ONLY
+
+
+def test_every_choice_has_a_text() -> None:
+    """The values of all lists are words, not codes."""
+    selector = ENGLISH["selector"]
+    assert set(selector["sample_rate"]["options"]) == {str(rate) for rate in SAMPLE_RATES}
+    assert set(selector["sensitivity"]["options"]) == set(SENSITIVITIES)
+    assert set(selector["model"]["options"]) == set(MODELS)
+
+
+def test_every_entity_and_state_has_a_text() -> None:
+    """Sensors have names, and each error that can end a turn has a state of its own."""
+    sensors = ENGLISH["entity"]["sensor"]
+    assert set(sensors) == {description.translation_key for description in SENSORS}
+    assert set(sensors["last_error"]["state"]) == set(ERROR_CODES)
+    # Those of the Wyoming server never end a turn of an entity.
+    foreign = {"invalid-setting", "invalid-event", "unsupported-language", "busy"}
+    codes = {
+        kind.code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.WyomingFluxError)
+    }
+    assert {code.replace("-", "_") for code in codes - foreign} == set(ERROR_CODES)
+
+
+def test_every_issue_and_exception_has_a_text() -> None:
+    """What Home Assistant shows outside of our dialogues."""
+    assert set(ENGLISH["issues"]) == set(issues.ALL)
+    source = (INTEGRATION / "__init__.py").read_text("utf-8")
+    keys = set(re.findall(r'translation_key="(\w+)"', source))
+    codes = {"endpoint_not_found", "not_flux"}  # made of the error's code
+    assert set(ENGLISH["exceptions"]) == keys | codes
+
+
+def test_system_health_lines_have_texts() -> None:
+    """The page for bug reports."""
+    source = (INTEGRATION / "system_health.py").read_text("utf-8")
+    for key in ENGLISH["system_health"]["info"]:
+        assert f'"{key}"' in source
+
+
+async def test_home_assistant_finds_the_texts(hass: HomeAssistant) -> None:
+    """They are where Home Assistant looks for them."""
+    found = await async_get_translations(hass, "en", "config", ["wyoming_flux"])
+    assert found["component.wyoming_flux.config.step.user.data.worker_url"] == "Worker URL"
