@@ -142,6 +142,7 @@ def _workers_ai(code: int, message: str) -> str:
         (500, "null", 500, "http-500", "in a moment"),
         (500, '{"errors":[null],"error":7}', 500, "http-500", "in a moment"),
         (400, '{"code":"<script>","message":"a\\u0000b\\nc"}', 400, "http-400", "a b c"),
+        (400, '{"code":1,"message":"' + "long " * 1000 + '"}', 400, "1", "alone"),
         (400, '{"code":1,"message":"' + "long " * 10_000 + '"}', 400, "http-400", "alone"),
     ],
 )

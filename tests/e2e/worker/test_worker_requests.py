@@ -137,7 +137,7 @@ async def test_headers_of_the_socket(worker: "Workerd", far_end: "FarEnd") -> No
         ("tag=a&tag=b", "tag"),
         ("tag=" + "x" * 129, "tag"),
         ("keyterm=", "keyterm"),
-        ("keyterm=%20%09", "keyterm"),
+        ("keyterm=%20", "keyterm"),
         ("keyterm=lamp&keyterm=", "keyterm"),
         ("keyterm=" + "x" * 101, "keyterm"),
         ("keyterm=a%00b", "keyterm"),
