@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     # Only what this command needs is imported, so that `serve` is there at once.
     try:
-        code: int = _function(name)(arguments)
+        code = _function(name)(arguments)
+        sys.stdout.flush()
     except SystemExit as end:
         # argparse leaves this way after --help and after a mistake.
         return end.code if isinstance(end.code, int) else 1

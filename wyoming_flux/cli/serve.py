@@ -52,9 +52,13 @@ def run(argv: list[str]) -> int:
         if cut:
             _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
         connector = Connector(endpoint)
-        asyncio.run(_serve(connector, flux, turn, settings, values))
     except InvalidSetting as error:
         command.wrong(values.explain(error))
+    try:
+        asyncio.run(_serve(connector, flux, turn, settings, values))
+    except InvalidSetting as error:
+        # Such as a port in use: right in itself, but not here and now.
+        return command.failed(values.explain(error))
     except KeyboardInterrupt:
         pass  # before the signal handlers were there
     return 0

@@ -83,7 +83,9 @@ async def listen(
                 protocol_factory, address.host, address.port, backlog=_BACKLOG
             )
     except OSError as error:
-        reason = error.strerror or str(error)
+        # asyncio writes a sentence of its own around the system's, but not for unknown names.
+        positive = error.errno is not None and error.errno > 0
+        reason = os.strerror(error.errno) if positive else error.strerror or str(error)
         raise InvalidSetting("uri", f"cannot listen on {address}: {reason}") from error
     port: int = server.sockets[0].getsockname()[1]
     return server, Address(host=address.host, port=port)

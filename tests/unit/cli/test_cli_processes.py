@@ -1,0 +1,389 @@
+"""The commands as processes, with the simulator in the place of Flux."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from wyoming_flux.simulator import Simulator
+from wyoming_flux.simulator.faults import Refuse
+
+TEXT = "turn on the living room light"
+
+
+@pytest.fixture
+async def flux() -> AsyncIterator[Simulator]:
+    """A Flux without a limit of speed."""
+    async with Simulator(ingest_rate=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def at(flux: Simulator) -> tuple[str, ...]:
+    """The options that lead to ``flux``."""
+    return ("--worker-url", flux.url, "--route", "workers-ai")
+
+
+async def test_transcribe_prints_the_text(run, wav, spoken, at) -> None:
+    """A file goes in, its text alone comes out."""
+    result = await run("transcribe", wav(spoken(0.3, 1.6, 0.6)), *at)
+    assert (result.code, result.out, result.err) == (0, f"{TEXT}\n", "")
+
+
+async def test_transcribe_as_json(run, wav, spoken, at) -> None:
+    """JSON says what it cost, and nothing about times that mean nothing at this speed."""
+    path = wav(spoken(0.3, 1.6, 0.6))
+    result = await run("transcribe", path, "--json", *at)
+    answer = json.loads(result.out)
+    assert answer["file"] == path
+    assert answer["text"] == TEXT
+    assert answer["trigger"] == "audio-stop"
+    assert answer["audio_seconds"] >= 2.5
+    assert answer["connect_ms"] > 0
+    assert answer["after_speech_ms"] is None
+    assert answer["attempts"] == 1
+
+
+async def test_real_time_tells_how_long_after_the_last_word(run, wav, spoken, at) -> None:
+    """In real time the answer comes the simulator's 320 ms after the speech, and little later."""
+    path = wav(spoken(0.1, 1.6, 1.0))
+    result = await run(
+        "transcribe", path, "--real-time", "--answer-on", "end-of-turn", "--json", *at
+    )
+    answer = json.loads(result.out)
+    assert answer["trigger"] == "end-of-turn"
+    assert 300 < answer["after_speech_ms"] < 1300
+
+
+async def test_several_files_and_a_wrong_one(run, wav, spoken, at, tmp_path) -> None:
+    """Each file gets its line; a wrong one does not keep the others away, but is the exit code."""
+    (tmp_path / "notes.wav").write_text("Dear diary, today I said nothing.")
+    result = await run("transcribe", "notes.wav", wav(spoken(0.1, 1.6, 0.6)), *at)
+    assert result.code == 1
+    assert result.out == f"{tmp_path / 'speech.wav'}: {TEXT}\n"
+    assert result.err == (
+        "wyoming-flux: notes.wav: This is not a WAV (it does not begin with RIFF and WAVE).\n"
+    )
+
+
+async def test_any_wav_can_be_read(run, wav, spoken, at) -> None:
+    """Three channels of 24 bit become one of 16."""
+    pcm = spoken(0.3, 1.6, 0.6)
+    samples = struct.iter_unpack("2s", pcm)
+    wide = b"".join((b"\x00" + sample) * 3 for (sample,) in samples)
+    result = await run("transcribe", wav(wide, bits=24, channels=3), *at)
+    assert (result.code, result.out) == (0, f"{TEXT}\n")
+
+
+BAD_FILES = {
+    "missing": "cannot be read: No such file or directory",
+    "empty": "The audio is empty; a WAV was expected.",
+    "header": "The WAV holds no audio: there is a header, but not one sample.",
+    "float": "The WAV holds 32 bit floating point audio; 8, 16, 24 and 32 bit integer PCM are",
+    "rate": "Audio with a sample rate of 7000 Hz is not supported;",
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+async def test_a_wrong_file_is_one_sentence(kind, run, wav, at, tmp_path) -> None:
+    """What is wrong with a file is told in one line, and as JSON for a program."""
+    path = str(tmp_path / "missing.wav")
+    if kind == "empty":
+        (tmp_path / "empty.wav").touch()
+        path = str(tmp_path / "empty.wav")
+    elif kind == "header":
+        path = wav(b"")
+    elif kind == "float":
+        path = wav(bytes(400), bits=32, tag=3)
+    elif kind == "rate":
+        path = wav(bytes(400), rate=7000)
+    result = await run("transcribe", path, "--json", *at)
+    assert result.code == 1
+    assert BAD_FILES[kind] in result.err
+    assert result.err.count("\n") == 1
+    assert json.loads(result.out)["error"] in result.err
+
+
+async def test_nothing_heard_is_exit_code_3(run, wav, spoken, at) -> None:
+    """Silence is no error, but no text either."""
+    result = await run("transcribe", wav(spoken(1.0)), *at)
+    assert (result.code, result.out) == (3, "\n")
+
+
+async def test_a_wrong_token_is_told_without_the_token(run, wav, spoken, tmp_path) -> None:
+    """The sentence says that the token is wrong; neither it nor the log holds it."""
+    (tmp_path / "token").write_text("s3cret-token")
+    path = wav(spoken(0.1, 0.5))
+    async with Simulator(ingest_rate=0, token="another") as flux:
+        at = ("--worker-url", flux.url, "--route", "workers-ai", "--debug")
+        for arguments, env in (
+            (("--token-file", "token"), {}),
+            ((), {"WYOMING_FLUX_TOKEN": "s3cret-token"}),
+        ):
+            result = await run("transcribe", path, *at, *arguments, **env)
+            assert result.code == 1
+            assert "does not accept the token" in result.err
+            assert "s3cret" not in result.err + result.out
+
+
+async def test_no_flux_there(run, wav, spoken, unused_port) -> None:
+    """A host that does not answer is named."""
+    url = f"ws://127.0.0.1:{unused_port}"
+    result = await run("transcribe", wav(spoken(0.1, 0.5)), "--worker-url", url)
+    assert result.code == 1
+    assert f"127.0.0.1:{unused_port} cannot be reached" in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("how", ["file", "pipe"])
+async def test_standard_input_as_wav(how, run, start, wav, spoken, at) -> None:
+    """A WAV of known length is a file, wherever it comes from."""
+    path = Path(wav(spoken(0.3, 1.6, 0.6)))
+    if how == "pipe":
+        result = await run("transcribe", "-", *at, stdin=path.read_bytes())
+    else:
+        with path.open("rb") as file:
+            process = await start("transcribe", "-", *at, stdin=file.fileno())
+            result = await process.end()
+    assert (result.code, result.out) == (0, f"{TEXT}\n")
+
+
+@pytest.mark.parametrize("header", ["raw", "endless"])
+async def test_a_microphone_is_answered_while_it_is_open(header, start, wav, spoken, at) -> None:
+    """``arecord | wyoming-flux transcribe -`` answers at the end of the turn, not of the audio."""
+    pcm = spoken(0.3, 1.6, 1.0)
+    if header == "endless":
+        whole = bytearray(Path(wav(pcm)).read_bytes())
+        # What arecord writes into a pipe.
+        whole[40:44] = struct.pack("<I", 0x7FFFFFFF)
+        pcm = bytes(whole)
+    process = await start("transcribe", "-", "--json", *at)
+    process.process.stdin.write(pcm)
+    async with asyncio.timeout(20):
+        answer = json.loads(await process.process.stdout.read())
+    assert answer["text"] == TEXT
+    assert answer["trigger"] == "end-of-turn"
+    assert (await process.end()).code == 0
+
+
+async def test_ctrl_c_ends_the_microphone(start, spoken, at) -> None:
+    """What was said before Ctrl-C is answered."""
+    process = await start("transcribe", "-", "--verbose", *at)
+    process.process.stdin.write(spoken(0.3, 1.6))
+    await process.process.stdin.drain()
+    await process.wait_for("words so far")
+    process.process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        assert (await process.process.stdout.read()).decode().startswith("turn on the")
+    assert (await process.end()).code == 0
+
+
+async def test_serve_answers_satellites_and_stops_on_sigterm(run, serve, flux, wav, spoken) -> None:
+    """A satellite gets its text while its microphone is still open; SIGTERM ends with 0."""
+    server, uri = await serve(flux.url)
+    result = await run("transcribe", "--via", uri, "--json", wav(spoken(0.1, 1.6, 0.1)))
+    answer = json.loads(result.out)
+    assert answer["text"] == TEXT
+    assert answer["trigger"] == "end-of-turn"
+    assert 300 < answer["after_speech_ms"] < 1300
+    fast = await run("transcribe", "--via", uri, "--fast", wav(spoken(0.1, 1.6, 0.1)))
+    assert fast.out == f"{TEXT}\n"
+    stopped = await server.end(signal.SIGTERM)
+    assert stopped.code == 0
+    assert "Turn 1: end-of-turn" in stopped.err
+    assert TEXT not in stopped.err
+
+
+async def test_sigterm_lets_a_running_turn_finish(start, serve, flux, wav, spoken) -> None:
+    """Nobody who speaks loses the sentence to a restart."""
+    server, uri = await serve(flux.url)
+    client = await start("transcribe", "--via", uri, "--verbose", wav(spoken(0.1, 1.6, 0.1)))
+    await client.wait_for("words so far")
+    server.process.send_signal(signal.SIGTERM)
+    assert (await client.end()).out == f"{TEXT}\n"
+    assert (await server.end()).code == 0
+
+
+async def test_the_bare_form_serves(start, at, run) -> None:
+    """Without a command it serves, as other Wyoming servers do; SIGINT ends with 0."""
+    server = await start("--uri", "tcp://127.0.0.1:0", *at)
+    uri = await server.wait_for(r"Listening on (tcp://\S+)")
+    result = await run("health", "--uri", uri)
+    assert result.code == 0
+    assert f"{uri}: flux" in result.out
+    assert (await server.end(signal.SIGINT)).code == 0
+
+
+async def test_health_on_a_unix_socket(serve, run, flux, tmp_path) -> None:
+    """Health asks where the server listens, from the same variable; afterwards nobody is there."""
+    uri = f"unix://{tmp_path}/flux.sock"
+    server, _ = await serve(flux.url, "--uri", uri)
+    assert (await run("health", WYOMING_FLUX_URI=uri)).code == 0
+    assert (await server.end(signal.SIGTERM)).code == 0
+    failed = await run("health", WYOMING_FLUX_URI=uri)
+    assert failed.code == 1
+    assert failed.err == f"wyoming-flux: {uri} cannot be reached: No such file or directory\n"
+
+
+async def test_health_is_bounded(run) -> None:
+    """A server that accepts and says nothing is not healthy."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        result = await run("health", "--uri", uri, "--timeout", "0.2")
+    assert result.code == 1
+    assert result.err == f"wyoming-flux: {uri} did not answer within 0.2 s\n"
+
+
+async def test_a_port_in_use_is_one_sentence(run, at) -> None:
+    """The sentence names the option; it is no usage error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        uri = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        result = await run("serve", "--uri", uri, *at)
+    assert result.code == 1
+    assert result.err == f"wyoming-flux: --uri: cannot listen on {uri}: Address already in use\n"
+
+
+async def test_log_lines_are_json(serve, run, flux, wav, spoken) -> None:
+    """Each line is an object; that of a turn has its figures as fields, and no text."""
+    server, uri = await serve(flux.url, "--log-format", "json", WYOMING_FLUX_NAEM="x")
+    await run("transcribe", "--via", uri, "--fast", wav(spoken(0.1, 1.6, 0.1)))
+    lines = (await server.end(signal.SIGTERM)).err.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert any("WYOMING_FLUX_NAME" in record["message"] for record in records)
+    (turn,) = [record["turn"] for record in records if "turn" in record]
+    assert turn["outcome"] == "audio-stop"
+    assert turn["characters"] == len(TEXT)
+    assert all(record["time"].endswith("+00:00") for record in records)
+
+
+async def test_the_token_is_nowhere(serve, run, wav, spoken, tmp_path) -> None:
+    """Neither the log at its most talkative nor the process list shows a token or a header."""
+    (tmp_path / "headers").write_text("CF-Access-Client-Secret: s3cret-header\n")
+    async with Simulator(ingest_rate=0, token="s3cret-token") as flux:
+        server, uri = await serve(
+            flux.url,
+            "--debug",
+            *("--header-file", "headers"),
+            WYOMING_FLUX_TOKEN="s3cret-token",
+        )
+        command_line = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        result = await run("transcribe", "--via", uri, "--fast", wav(spoken(0.1, 1.6, 0.1)))
+        assert result.out == f"{TEXT}\n"
+        assert flux.connections[0].request.headers["cf-access-client-secret"] == "s3cret-header"
+    log = (await server.end(signal.SIGTERM)).err
+    assert TEXT in log  # --debug is the way to see what was understood
+    assert "s3cret" not in log
+    assert b"s3cret" not in command_line
+
+
+async def test_daily_minutes_last_over_a_restart(serve, run, flux, wav, spoken) -> None:
+    """What was used before a restart counts."""
+    path = wav(spoken(0.1, 1.6, 0.1))
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    limit = ("--uri", f"tcp://127.0.0.1:{port}", "--daily-minutes", "0.03")
+    server, uri = await serve(flux.url, *limit)
+    assert (await run("transcribe", "--via", uri, "--fast", path)).code == 0
+    assert (await server.end(signal.SIGTERM)).code == 0
+    server, uri = await serve(flux.url, *limit)
+    result = await run("transcribe", "--via", uri, "--fast", "--json", path)
+    assert result.code == 1
+    assert json.loads(result.out)["code"] == "quota"
+    assert (await server.end(signal.SIGTERM)).code == 0
+
+
+async def test_check_tells_what_is_there(run, at) -> None:
+    """One connection: route, time of the handshake, headers, first message."""
+    result = await run("check", *at, "--keyterm", "Nabu")
+    assert (result.code, result.err) == (0, "")
+    assert "route workers-ai" in result.out
+    assert "Handshake:" in result.out
+    assert "cf-ai-req-id:" in result.out
+    assert "First message:          Connected" in result.out
+
+
+async def test_check_tells_what_is_wrong_and_what_to_do(run) -> None:
+    """The fault is named by its code, with advice."""
+    fault = Refuse(status=429, code="3036", message="4006: daily free allocation")
+    async with Simulator(faults=[fault]) as flux:
+        result = await run("check", "--worker-url", flux.url, "--route", "workers-ai")
+    assert result.code == 1
+    assert "Fault:                  quota" in result.out
+    assert "What to do:             Wait until 00:00 UTC" in result.out
+    assert "allowance" in result.err
+
+
+async def test_check_of_something_else(run) -> None:
+    """A server that is no WebSocket is not Flux."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        result = await run("check", "--worker-url", f"http://127.0.0.1:{port}")
+    assert result.code == 1
+    assert "Fault:                  not-flux" in result.out
+
+
+async def test_via_a_server_that_is_not_there(run, wav, spoken, unused_port) -> None:
+    """A satellite without its server says so."""
+    uri = f"tcp://127.0.0.1:{unused_port}"
+    result = await run("transcribe", "--via", uri, wav(spoken(0.1, 0.5)))
+    assert result.code == 1
+    assert f"the server {uri} cannot be reached" in result.err
+
+
+async def test_via_tells_the_servers_own_error(run, serve, wav, spoken, unused_port) -> None:
+    """The server's sentence and code reach whoever asked."""
+    _, uri = await serve(f"ws://127.0.0.1:{unused_port}")
+    result = await run("transcribe", "--via", uri, "--json", wav(spoken(0.1, 0.5)))
+    assert result.code == 1
+    assert json.loads(result.out)["code"] == "unreachable"
+
+
+async def test_completion(run, tmp_path) -> None:
+    """The shell is told the options that begin with what was typed."""
+    pytest.importorskip("argcomplete")
+    answer = tmp_path / "answer"
+    line = "wyoming-flux transcribe --wo"
+    result = await run(
+        _ARGCOMPLETE="1",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answer),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+        COMP_TYPE="9",
+        _ARGCOMPLETE_IFS="\n",
+    )
+    assert result.code == 0
+    assert answer.read_text().split() == ["--worker-url"]
+
+
+async def test_output_that_nobody_reads(start, wav, spoken, at) -> None:
+    """``wyoming-flux … | true`` ends without a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await start("transcribe", wav(spoken(0.3, 1.6, 0.6)), *at, stdout=writing)
+    os.close(writing)
+    result = await process.end()
+    assert (result.code, result.err) == (1, "")
