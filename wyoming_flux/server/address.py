@@ -84,8 +84,8 @@ async def listen(
             )
     except OSError as error:
         # asyncio writes a sentence of its own around the system's, but not for unknown names.
-        positive = error.errno is not None and error.errno > 0
-        reason = os.strerror(error.errno) if positive else error.strerror or str(error)
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise InvalidSetting("uri", f"cannot listen on {address}: {reason}") from error
     port: int = server.sockets[0].getsockname()[1]
     return server, Address(host=address.host, port=port)
