@@ -95,6 +95,8 @@ class Transcriber:
         self._tracker = Tracker(turn, force_end_turn=connector.endpoint.knows_force_end_turn)
         self._begun = False
         self._link: asyncio.Task[None] | None = None
+        # The connection that is in use; tasks of any other must touch neither buffer nor tracker.
+        self._live: Connection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
@@ -227,9 +229,15 @@ class Transcriber:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._link is not None:
+        self._leave_link()
+
+    def _leave_link(self) -> None:
+        # A cancelled task may take one more step, so all are also told that their time is over;
+        # one that calls this goes on to close its connection, undisturbed.
+        self._live = None
+        if self._link is not None and self._link is not asyncio.current_task():
             self._link.cancel()
-            self._link = None
+        self._link = None
 
     def _fail(self, err: Exception) -> None:
         """Tell a fault of ours to the log and to the client, and leave nothing behind."""
@@ -246,8 +254,7 @@ class Transcriber:
     # --- the link --------------------------------------------------------------------------
 
     def _connect(self, replay_from: float) -> None:
-        if self._link is not None:
-            self._link.cancel()
+        self._leave_link()
         self._outgoing.clear()
         self._buffer.rewind(replay_from)
         tracker = self._tracker
@@ -260,16 +267,17 @@ class Transcriber:
             connection = await self._open()
             if connection is None:
                 return
+            self._live = connection
             sender = self._spawn(self._run_sender(connection), "flux sender")
             try:
                 self._apply(tracker.opened(self._loop.time()))
-                while True:
+                while self._live is connection:
                     message = await connection.receive()
                     self._apply(tracker.received(self._loop.time(), message))
                     self._buffer.forget(tracker.keep_from)
                     self._work.set()
             except ConnectionLost as err:
-                self._apply(tracker.lost(self._loop.time(), err))
+                self._lose(connection, err)
             finally:
                 sender.cancel()
                 await connection.close()
@@ -290,21 +298,27 @@ class Transcriber:
         return connection
 
     async def _run_sender(self, connection: Connection) -> None:
-        tracker = self._tracker
         try:
             while True:
                 # Cleared first: what arrives while a frame is on its way must wake us again.
                 self._work.clear()
-                while await self._send_next(connection, tracker):
+                while await self._send_next(connection):
                     pass
                 await self._work.wait()
         except EndpointError as err:
-            self._apply(tracker.lost(self._loop.time(), err))
+            self._lose(connection, err)
         except Exception as err:
             self._fail(err)
 
-    async def _send_next(self, connection: Connection, tracker: Tracker) -> bool:
-        """Send one thing, client audio first; tell whether there was anything to send."""
+    def _lose(self, connection: Connection, err: EndpointError) -> None:
+        if self._live is connection:
+            self._apply(self._tracker.lost(self._loop.time(), err))
+
+    async def _send_next(self, connection: Connection) -> bool:
+        """Send one thing, client audio first; tell whether there may be more to send."""
+        tracker = self._tracker
+        if self._live is not connection:
+            return False
         if tracker.unheard < MAX_UNHEARD:
             partial = self._ended or bool(self._outgoing)
             frame = self._buffer.take(self._frame_bytes, partial=partial)
@@ -313,8 +327,9 @@ class Transcriber:
                 seconds = len(frame) / self._per_second
                 self.stats.audio_seconds += seconds
                 self._room.set()
-                now = self._loop.time()
-                self._apply(tracker.sent(now, seconds, self._buffer.pending))
+                if self._live is connection:
+                    now = self._loop.time()
+                    self._apply(tracker.sent(now, seconds, self._buffer.pending))
                 return True
         if not self._outgoing:
             return False
@@ -323,7 +338,8 @@ class Transcriber:
                 silence = bytes(int(self._settings.sample_rate * seconds) * 2)
                 await connection.send_audio(silence)
                 self.stats.audio_seconds += seconds
-                self._apply(tracker.silence_sent(self._loop.time(), seconds))
+                if self._live is connection:
+                    self._apply(tracker.silence_sent(self._loop.time(), seconds))
             case SendControl(message):
                 await connection.send_control(message)
         return True
