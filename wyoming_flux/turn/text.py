@@ -24,6 +24,7 @@ class _Turn:
     finished: bool = False
     began: float = 0.0
     first_text_at: float = 0.0
+    last_at: float = 0.0
 
 
 class Texts:
@@ -44,14 +45,17 @@ class Texts:
     def add(self, info: TurnInfo, heard_at: float, word_at: float | None) -> bool:
         """Take over a message; tell whether it finished a turn that was open until now.
 
+        A turn is finished by its ``EndOfTurn`` or, should that be missing, a message of a later one.
         ``heard_at`` and ``word_at`` are the message's window end and its first word's start as
         places in the utterance.
         """
+        passed = self._finish_before(info.turn_index)
         turn = self._turns.get(info.turn_index)
         if turn is None:
             turn = self._turns.setdefault(info.turn_index, _Turn())
         if turn.finished:
-            return False
+            return passed
+        turn.last_at = heard_at
         text = info.transcript
         if text and text != turn.text and self._size + len(text) <= _MAX_CHARACTERS:
             if not turn.text:
@@ -62,9 +66,8 @@ class Texts:
             turn.text = text
             self.changed_at = heard_at
         if info.event is not TurnEvent.END_OF_TURN:
-            return False
-        turn.finished = True
-        self.settled_until = max(self.settled_until, heard_at)
+            return passed
+        self._finish(turn)
         return True
 
     def restart(self, *, keep_open: bool = False) -> None:
@@ -116,6 +119,16 @@ class Texts:
             if any(phrase[: len(words)] == words for phrase in self._phrases):
                 return ""
         return self.answer()
+
+    def _finish_before(self, turn_index: int) -> bool:
+        passed = [t for i, t in self._turns.items() if i < turn_index and not t.finished]
+        for turn in passed:
+            self._finish(turn)
+        return bool(passed)
+
+    def _finish(self, turn: _Turn) -> None:
+        turn.finished = True
+        self.settled_until = max(self.settled_until, turn.last_at)
 
     def _with_text(self) -> list[tuple[int, _Turn]]:
         turns = [*self._settled, *(turn for _, turn in sorted(self._turns.items()))]
