@@ -46,6 +46,11 @@ class Link:
         return self.state is LinkState.OPEN
 
     @property
+    def replaced(self) -> bool:
+        """Whether this connection replaces one that was lost in the middle of the turn."""
+        return self._reconnects > 0
+
+    @property
     def patience(self) -> float:
         """How long Flux may be silent; never so short that a healthy stream is given up."""
         return max(rules.FAULT_BUDGET - self._spent, rules.LEAST_PATIENCE)

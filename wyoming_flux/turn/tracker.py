@@ -184,11 +184,8 @@ class Tracker:
         """Learn that the connection broke."""
         if self._done or not self._link.open:
             return []
-        if self._trigger is not None and (
-            # A close without a single message before it is no answer to CloseStream.
-            (self._final is _Final.CLOSING and self._link.spoke)
-            or self._trigger is not Trigger.AUDIO_STOP
-        ):
+        closed = self._final is _Final.CLOSING and self._is_heard
+        if self._trigger is not None and (closed or self._trigger is not Trigger.AUDIO_STOP):
             return self._answer(self._trigger)
         if self._texts.any and self._text_is_whole():
             return self._answer(self._trigger or Trigger.CONNECTION_LOST)
@@ -235,10 +232,7 @@ class Tracker:
         return self.lost(now, FluxTimeout("Flux stopped answering in the middle of a turn"))
 
     def _stuck(self, trigger: Trigger, now: float) -> list[Decision]:
-        unheard = self._final is not _Final.CLOSING and self._timeline.client_behind > rules.BEHIND
-        if unheard or not self._link.spoke:
-            return self._stalled(now)
-        return self._answer(trigger)
+        return self._answer(trigger) if self._is_heard else self._stalled(now)
 
     def _out_of_time(self, _: float) -> list[Decision]:
         if self._link.error is None:
@@ -335,6 +329,13 @@ class Tracker:
     def _covered(self) -> bool:
         line = self._timeline
         return line.heard >= line.client_end - rules.COVERS
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether silence or a close is all that Flux has to say to the end of the audio."""
+        # Flux that leaves out the end once more is believed: it may not tell how far it heard.
+        again = self._final is _Final.CLOSING and self._link.replaced
+        return self._link.spoke and (again or self._timeline.client_behind <= rules.BEHIND)
 
     def _settled(self) -> bool:
         return bool(self._texts.answer()) and not self._texts.open
