@@ -115,7 +115,7 @@ def serve(start: Start) -> Serve:
             *("--worker-url", url, "--route", "workers-ai", *arguments),
             **env,
         )
-        return process, await process.wait_for(r"Listening on (\S+)")
+        return process, await process.wait_for(r"Listening on ([^\s\"]+)")
 
     return run
 

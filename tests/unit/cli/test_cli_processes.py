@@ -364,7 +364,6 @@ async def test_via_tells_the_servers_own_error(run, serve, wav, spoken, unused_p
 
 async def test_completion(run, tmp_path) -> None:
     """The shell is told the options that begin with what was typed."""
-    pytest.importorskip("argcomplete")
     answer = tmp_path / "answer"
     line = "wyoming-flux transcribe --wo"
     result = await run(

@@ -1,0 +1,95 @@
+"""The announcement in the local network."""
+
+import asyncio
+import ipaddress
+import socket
+
+import pytest
+from zeroconf import IPVersion, ServiceStateChange
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from wyoming_flux.cli.announce import announced, announced_addresses, instance_name
+from wyoming_flux.errors import InvalidSetting
+
+
+@pytest.mark.parametrize(
+    ("wished", "host", "name"),
+    [
+        ("", "kitchen-pi.lan", "wyoming-flux-kitchen-pi"),
+        ("", "kitchen-pi", "wyoming-flux-kitchen-pi"),
+        # A container without a name of its own is called otherwise at each start.
+        ("", "0f3a9bc4d512", "wyoming-flux"),
+        ("", "localhost", "wyoming-flux"),
+        ("Kitchen", "anything", "Kitchen"),
+        ("v1.2", "anything", "v1-2"),
+    ],
+)
+def test_the_name_is_stable(wished: str, host: str, name: str) -> None:
+    """Home Assistant makes a new device of each new name."""
+    assert instance_name(wished, host) == name
+
+
+@pytest.mark.parametrize("wished", ["x" * 64, "a\nb"])
+def test_a_name_that_cannot_be_announced(wished: str) -> None:
+    """DNS labels have 63 bytes."""
+    with pytest.raises(InvalidSetting, match="at most 63 bytes"):
+        instance_name(wished, "host")
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [("0.0.0.0", ["192.0.2.7"]), ("::", ["192.0.2.7", "2001:db8::7"])],
+)
+def test_never_the_unspecified_address(
+    bound: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.0.0.0 means all addresses here, and nothing to others."""
+    found = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")]
+    monkeypatch.setattr("wyoming_flux.cli.announce._interface_addresses", lambda: found)
+    assert [str(one) for one in announced_addresses(bound)] == expected
+
+
+def test_a_machine_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to announce then, and nobody to hear it."""
+    monkeypatch.setattr("wyoming_flux.cli.announce._interface_addresses", list)
+    with pytest.raises(InvalidSetting, match="no address in a network"):
+        announced_addresses("0.0.0.0")
+
+
+def test_the_address_it_is_bound_to() -> None:
+    """A server on one address is announced there alone."""
+    assert announced_addresses("192.0.2.7") == [ipaddress.ip_address("192.0.2.7")]
+
+
+async def test_a_unix_socket_cannot_be_announced() -> None:
+    """Nobody in the network could reach it."""
+    with pytest.raises(InvalidSetting, match="Unix socket"):
+        async with announced("unix:///run/flux.sock", ""):
+            pass
+
+
+async def test_others_find_it_until_it_stops() -> None:
+    """A browser sees name, address and port, and sees them go; nobody waits for a time-out."""
+    seen: asyncio.Queue[tuple[str, ServiceStateChange]] = asyncio.Queue()
+    name = f"flux-test-{socket.gethostname()}"[:40]
+
+    def on_change(zeroconf: object, service_type: str, name: str, state_change: object) -> None:
+        assert isinstance(state_change, ServiceStateChange)
+        seen.put_nowait((name, state_change))
+
+    async with asyncio.timeout(20):
+        there = AsyncZeroconf(interfaces=["127.0.0.1"], ip_version=IPVersion.V4Only)
+        browser = AsyncServiceBrowser(there.zeroconf, "_wyoming._tcp.local.", handlers=[on_change])
+        try:
+            full = f"{name}._wyoming._tcp.local."
+            async with announced("tcp://127.0.0.1:10300", name):
+                assert await seen.get() == (full, ServiceStateChange.Added)
+                info = AsyncServiceInfo("_wyoming._tcp.local.", full)
+                assert await info.async_request(there.zeroconf, 3000)
+                assert info.port == 10300
+                assert info.parsed_addresses() == ["127.0.0.1"]
+            while (event := await seen.get()) != (full, ServiceStateChange.Removed):
+                assert event[1] is ServiceStateChange.Updated
+        finally:
+            await browser.async_cancel()
+            await there.async_close()

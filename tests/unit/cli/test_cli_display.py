@@ -1,0 +1,133 @@
+"""What a person sees of one file, and how the end of speech is found."""
+
+import io
+import json
+
+import pytest
+
+from wyoming_flux.audio import AudioFormat
+from wyoming_flux.cli.outcome import Display, Outcome
+from wyoming_flux.cli.player import SpeechMeter
+from wyoming_flux.turn import Trigger
+
+
+class Terminal(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def outcome(text: str) -> Outcome:
+    """An answer with this text."""
+    return Outcome(
+        file="a.wav",
+        text=text,
+        trigger=Trigger.END_OF_TURN,
+        audio_seconds=1.23456,
+        connect_ms=None,
+        after_speech_ms=345.678,
+        attempts=1,
+    )
+
+
+def display(out: io.StringIO, err: io.StringIO, *, label: bool = False, **how: bool) -> Display:
+    """A display on these streams."""
+    options = {"as_json": False, "verbose": False, **how}
+    return Display("a.wav", label=label, out=out, err=err, **options)
+
+
+def test_words_appear_on_a_terminal_as_they_come() -> None:
+    """What was shown early is completed, not repeated."""
+    out = Terminal()
+    shown = display(out, io.StringIO())
+    for words in ("turn on", " the light"):
+        shown.partial(words)
+    shown.done(outcome("turn on the light"))
+    assert out.getvalue() == "turn on the light\n"
+
+
+def test_the_truth_replaces_what_was_shown_early() -> None:
+    """Where Flux changed its mind, the last line is the answer."""
+    out = Terminal()
+    shown = display(out, io.StringIO(), label=True)
+    shown.partial("turn of")
+    shown.done(outcome("turn off"))
+    assert out.getvalue() == "a.wav: turn of\na.wav: turn off\n"
+
+
+def test_a_pipe_gets_the_answer_alone() -> None:
+    """Programs that read our output see no unfinished words."""
+    out, err = io.StringIO(), io.StringIO()
+    shown = display(out, err)
+    shown.partial("turn")
+    shown.done(outcome("turn on"))
+    assert (out.getvalue(), err.getvalue()) == ("turn on\n", "")
+
+
+def test_json_is_one_line_per_file() -> None:
+    """Figures are rounded to what they mean."""
+    out = Terminal()
+    shown = display(out, io.StringIO(), as_json=True)
+    shown.partial("turn")
+    shown.done(outcome("turn on"))
+    assert json.loads(out.getvalue()) == {
+        "file": "a.wav",
+        "text": "turn on",
+        "trigger": "end-of-turn",
+        "audio_seconds": 1.23,
+        "connect_ms": None,
+        "after_speech_ms": 345.68,
+        "attempts": 1,
+    }
+
+
+@pytest.mark.parametrize(("length", "expected"), [(20.0, ""), (120.0, "1:00 of 2:00 (50%)")])
+def test_long_recordings_have_a_progress_line(length: float, expected: str) -> None:
+    """It appears on the terminal of standard error while the text goes elsewhere, and goes away."""
+    out, err = io.StringIO(), Terminal()
+    shown = display(out, err)
+    shown.begin(length)
+    shown.progress(length / 2)
+    shown.progress(length / 2)
+    assert err.getvalue().count("of 2:00") == (1 if expected else 0)
+    assert expected in err.getvalue()
+    shown.done(outcome("text"))
+    assert out.getvalue() == "text\n"
+    assert not expected or err.getvalue().endswith("\r\x1b[K")
+
+
+def test_verbose_tells_what_happens_and_when() -> None:
+    """Times count from the beginning of the audio."""
+    times = iter((10.0, 11.5))
+    err = io.StringIO()
+    shown = Display(
+        "a.wav",
+        as_json=True,
+        label=False,
+        verbose=True,
+        out=io.StringIO(),
+        err=err,
+        clock=lambda: next(times),
+    )
+    shown.event("connecting")
+    shown.begin(None)
+    shown.event("audio-stop")
+    assert err.getvalue() == "   0.00 s  connecting\n   1.50 s  audio-stop\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 320, 4096])
+def test_the_end_of_speech_is_found(spoken, size: int) -> None:
+    """However the audio is cut, the end is that of the last 20 ms with voice in them."""
+    pcm = spoken(0.3, 1.0, 0.7)
+    meter = SpeechMeter(AudioFormat(16000, 2, 1))
+    for at in range(0, len(pcm), size):
+        meter.feed(pcm[at : at + size])
+    assert meter.end == pytest.approx(1.3, abs=0.021)
+
+
+def test_silence_has_no_end_of_speech(spoken) -> None:
+    """Where nobody spoke there is nothing to count from."""
+    meter = SpeechMeter(AudioFormat(16000, 2, 1))
+    meter.feed(spoken(1.0))
+    assert meter.end is None
