@@ -45,7 +45,7 @@ class Texts:
     def add(self, info: TurnInfo, heard_at: float, word_at: float | None) -> bool:
         """Take over a message; tell whether it finished a turn that was open until now.
 
-        A turn is finished by its ``EndOfTurn`` or, should that be missing, a message of a later one.
+        A turn is finished by its ``EndOfTurn`` or, where that is missing, a message of a later one.
         ``heard_at`` and ``word_at`` are the message's window end and its first word's start as
         places in the utterance.
         """
