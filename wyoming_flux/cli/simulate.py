@@ -151,10 +151,12 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check_uri(uri: str, *, any_address: bool) -> None:
     parts = urlsplit(uri)
-    if parts.scheme != "ws" or not parts.hostname or parts.path not in ("", "/"):
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "ws" or not parts.hostname or parts.path not in ("", "/") or port is None:
         raise InvalidSetting("uri", f"--uri must look like ws://127.0.0.1:8787, not {uri!r}")
-    if parts.port is None:
-        raise InvalidSetting("uri", f"--uri needs a port: {uri!r}")
     if any_address or parts.hostname == "localhost":
         return
     try:

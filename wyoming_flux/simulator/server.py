@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -45,6 +46,9 @@ class Simulator(Service):
         self._opened: weakref.WeakKeyDictionary[ServerConnection, Connection] = (
             weakref.WeakKeyDictionary()
         )
+        self._alive: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
         self.url = uri
 
     async def __aenter__(self) -> Self:
@@ -61,6 +65,7 @@ class Simulator(Service):
         self._server = await serve(
             self._handle,
             sock=listener,
+            create_connection=self._made,  # type: ignore[arg-type]  # only called, never subclassed
             process_request=self._upgrade,
             process_response=self._decorate,
             select_subprotocol=lambda _, offered: offered[0] if "token" in offered[:1] else None,
@@ -80,20 +85,35 @@ class Simulator(Service):
         traceback: TracebackType | None,
     ) -> None:
         """Stop listening and drop what is still connected."""
-        if self._server is not None:
-            for websocket in list(self._server.all_connections):
-                websocket.transport.abort()
-            self._server.close(close_connections=False)
-            for task in list(self._server.handler_tasks):
-                task.cancel()
-            await self._server.wait_closed()
-            self._server = None
+        if self._server is None:
+            return
+        self._closing = True
+        self._server.close(close_connections=False)
+        for websocket in list(self._alive):
+            websocket.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await self._server.wait_closed()
+        self._server = None
+        self._closing = False
+
+    def _made(self, *args: Any, **options: Any) -> ServerConnection:
+        """Make the library's end of a TCP connection, known to us before it says anything."""
+        return _Tracked(self._track, *args, **options)
+
+    def _track(self, websocket: ServerConnection) -> None:
+        self._alive.add(websocket)
+        if self._closing:
+            websocket.transport.abort()
 
     async def _upgrade(
         self, websocket: ServerConnection, request: UpgradeRequest
     ) -> Response | None:
         if request.headers.get("upgrade", "").lower() != "websocket":
             return None  # the library answers 426
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         connection, answer = await self.open(Request(request.path, headers))
         if isinstance(answer, Refusal):
@@ -110,6 +130,20 @@ class Simulator(Service):
     async def _handle(self, websocket: ServerConnection) -> None:
         connection = self._opened.pop(websocket)
         await self.serve(connection, _SocketTransport(websocket))
+
+
+class _Tracked(ServerConnection):
+    """Tells when its TCP connection is made: the library knows it only after the handshake."""
+
+    def __init__(
+        self, track: Callable[[ServerConnection], None], *args: Any, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._track = track
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._track(self)
 
 
 class _SocketTransport:
