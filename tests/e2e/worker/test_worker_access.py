@@ -1,0 +1,182 @@
+"""Whom the shipped Worker lets in, and what it tells everybody else."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wyoming_flux import __version__
+
+if TYPE_CHECKING:
+    from tests.e2e.worker.conftest import FarEnd, StartWorker, Workerd
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {SECRET}x",
+        f"Bearer {SECRET[:-1]}",
+        f"Bearer {SECRET.upper()}",
+        f"Bearer {SECRET} {SECRET}",
+        f"Token {SECRET}",
+        f"Basic {SECRET}",
+        SECRET,
+        "Bearer " + "x" * 8000,
+    ],
+)
+async def test_wrong_token(worker: "Workerd", far_end: "FarEnd", authorization: str | None) -> None:
+    """Without exactly the token nobody gets further, whatever the parameters; nothing is spent."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    if authorization is not None:
+        headers["Authorization"] = authorization
+    answer = await worker.get(f"/?keyterm=&token={SECRET}", headers)
+    assert answer.status == 401
+    assert answer.error["source"] == "worker"
+    assert answer.error["code"] == "unauthorized"
+    assert "FLUX_TOKEN" in answer.error["message"]
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert not far_end.requests
+
+
+@pytest.mark.parametrize("authorization", [f"Bearer {SECRET}", f"bearer  {SECRET} "])
+async def test_right_token(worker: "Workerd", authorization: str) -> None:
+    """The scheme's case and spaces around the token do not matter."""
+    headers = {"Authorization": authorization}
+    async with worker.connect(headers=headers) as websocket:
+        await websocket.send(b"\x01\x00")
+        assert await websocket.recv() == b"\x01\x00"
+
+
+async def test_secret_with_a_line_end(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """A secret that was piped in with its line end is the same secret."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET + "\n")
+    async with worker.connect():
+        pass
+    assert len(far_end.requests) == 1
+
+
+@pytest.mark.parametrize("env", [{}, {"FLUX_TOKEN": " \n"}, {"ALLOW_ANONYMOUS": "yes"}])
+async def test_closed_until_a_token_is_set(
+    start_worker: "StartWorker", far_end: "FarEnd", env: dict[str, str]
+) -> None:
+    """A Worker without a token lets nobody in, and says which command sets one."""
+    worker = await start_worker(far_end.port, **env)
+    for answer in (
+        await worker.upgrade(),
+        await worker.upgrade(token=""),
+        await worker.get("/health"),
+    ):
+        assert answer.status == 503
+        assert answer.error["code"] == "not-configured"
+        assert "npx wrangler secret put FLUX_TOKEN" in answer.error["message"]
+    assert not far_end.requests
+
+
+async def test_anonymous_when_told(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """ALLOW_ANONYMOUS=true opens a Worker without a token, and /health says so."""
+    worker = await start_worker(far_end.port, ALLOW_ANONYMOUS="true")
+    assert (await worker.get("/health")).body["auth"] == "none"
+    assert (await worker.upgrade(token=None)).status == 101
+
+
+async def test_token_counts_also_when_anonymous(
+    start_worker: "StartWorker", far_end: "FarEnd"
+) -> None:
+    """A token that is set is asked for, even if ALLOW_ANONYMOUS was forgotten at true."""
+    worker = await start_worker(far_end.port, ALLOW_ANONYMOUS="true", FLUX_TOKEN=SECRET)
+    assert (await worker.upgrade(token=None)).status == 401
+    assert (await worker.upgrade()).status == 101
+
+
+async def test_health(worker: "Workerd", far_end: "FarEnd") -> None:
+    """/health tells anybody version, model and kind of access, and asks Workers AI nothing."""
+    answer = await worker.get("/health")
+    assert answer.status == 200
+    assert answer.body == {
+        "ok": True,
+        "version": __version__,
+        "model": "@cf/deepgram/flux",
+        "auth": "bearer",
+    }
+    assert answer.headers["x-wyoming-flux-worker"] == __version__
+    assert answer.headers["cache-control"] == "no-store"
+    assert not far_end.requests
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "upgrade", "status", "code"),
+    [
+        ("GET", "/", False, 426, "upgrade-required"),
+        ("GET", "/v2/listen?keyterm=", False, 426, "upgrade-required"),
+        ("GET", "/v1/listen", True, 404, "not-found"),
+        ("GET", "/favicon.ico", False, 404, "not-found"),
+        ("GET", "//", True, 404, "not-found"),
+        ("GET", "/health/", False, 404, "not-found"),
+        ("POST", "/", False, 405, "method-not-allowed"),
+        ("OPTIONS", "/v2/listen", False, 405, "method-not-allowed"),
+        ("DELETE", "/health", False, 405, "method-not-allowed"),
+    ],
+)
+async def test_everything_else(
+    worker: "Workerd",
+    far_end: "FarEnd",
+    method: str,
+    path: str,
+    upgrade: bool,
+    status: int,
+    code: str,
+) -> None:
+    """What is no request for a socket gets JSON that says what to do, and no CORS."""
+    headers = {"Authorization": f"Bearer {SECRET}", "Origin": "https://example.org"}
+    if upgrade:
+        headers |= {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+    answer = await worker.get(path, headers, method)
+    assert answer.status == status
+    assert answer.error["code"] == code
+    assert answer.error["source"] == "worker"
+    assert answer.error["message"].endswith(".")
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["x-wyoming-flux-worker"] == __version__
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert not far_end.requests
+
+
+async def test_rate_limit(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """Past the limit the answer is 429; clients without the token do not use the limit up."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET, LIMIT="2")
+    for _ in range(3):
+        assert (await worker.upgrade(token="wrong")).status == 401
+    assert (await worker.upgrade()).status == 101
+    assert (await worker.upgrade()).status == 101
+    answer = await worker.upgrade()
+    assert answer.status == 429
+    assert answer.error["code"] == "rate-limited"
+    assert answer.headers["retry-after"] == "10"
+    assert len(far_end.requests) == 2
+
+
+async def test_nothing_private_is_logged(worker: "Workerd", far_end: "FarEnd") -> None:
+    """No token, query string, key term or upstream text appears in what the Worker prints."""
+    far_end.refusal = (400, '{"errors":[{"code":5004,"message":"bad keyterm Rosalind"}]}', {})
+    await worker.upgrade("/?keyterm=Rosalind")
+    await worker.upgrade("/?keyterm=Rosalind&eot_threshold=7")
+    await worker.upgrade("/?keyterm=Rosalind", token="WrongToken")
+    await worker.stop()
+    assert '"code":"5004"' in worker.log
+    for private in ("Rosalind", SECRET, "WrongToken", "keyterm"):
+        assert private not in worker.log
