@@ -128,6 +128,7 @@ class Server:
         """Let a connection in, or close it."""
         self._connections.add(connection)
         self._empty.clear()
+        self._thin_out()
         if self._service.stopping is not None:
             connection.close(linger=False)
         elif connection.peer != UNIX and not is_allowed(connection.peer, self._settings.allow):
@@ -157,10 +158,16 @@ class Server:
             return
         most = self._settings.max_connections
         newcomer.close(
-            Busy(f"All {most} connections (--max-connections) are in use; try again in a moment."),
-            # Those who were turned away must not pile up.
-            linger=len(self._connections) <= 2 * most,
+            Busy(f"All {most} connections (--max-connections) are in use; try again in a moment.")
         )
+
+    def _thin_out(self) -> None:
+        """Keep those who were turned away, and do not go, from piling up."""
+        if len(self._connections) > 2 * self._settings.max_connections:
+            leaving = (connection for connection in self._connections if connection.closing)
+            longest = min(leaving, key=lambda connection: connection.active_at, default=None)
+            if longest is not None:
+                longest.abort()
 
     def _note_stranger(self, peer: str) -> None:
         known = peer in self._strangers or len(self._strangers) >= _MOST_STRANGERS

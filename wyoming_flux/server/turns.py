@@ -58,6 +58,8 @@ class Turn:
         self._wake = asyncio.Event()
         self._pending = bytearray()
         self._frame = 0
+        # Bytes of audio until the next frame is whole.
+        self._missing = 0
         self._most = service.limits.unsent_audio
         self._charged = 0.0
         self._characters = 0
@@ -83,13 +85,15 @@ class Turn:
     def begin_audio(self, source: AudioFormat) -> None:
         """Take the format of the audio that follows."""
         self.format = source
-        self._frame = source.bytes_per_second * FRAME_MS // 1000
+        self._frame = self._missing = source.bytes_per_second * FRAME_MS // 1000
 
     def audio(self, pcm: bytes) -> None:
         """Take audio in the format that was begun; none once the turn is :attr:`deaf`."""
         self._pending += pcm
-        # Flux is sent whole frames, so there is nothing to do for less.
-        if len(self._pending) >= self._frame:
+        self._missing -= len(pcm)
+        if self._missing <= 0:
+            # Flux is sent whole frames, so there is nothing to do for less.
+            self._missing = self._missing % self._frame or self._frame
             self._wake.set()
 
     def end(self) -> None:
@@ -129,6 +133,8 @@ class Turn:
             _LOGGER.exception("Turn %d: unexpected error", self._number)
             self._refuse(_internal())
         finally:
+            # Nobody gives up a turn without an outcome; but nothing may leave a client waiting.
+            self._refuse(_internal())
             self._report()
 
     async def _transcribe(self) -> None:

@@ -69,12 +69,56 @@ async def test_a_crowd_that_is_turned_away_does_not_pile_up(serve: Any, say: Any
     for stranger in crowd:
         assert (await stranger.read_error())[0] == "busy"
         await stranger.closed()
+    await client.alive()
     assert len(one.server._connections) <= 3
     one.utterances[0].hear("still here")
     assert await client.read_answer() == "still here"
     client.close()
     for stranger in crowd:
         stranger.close()
+
+
+async def test_those_who_made_room_do_not_pile_up(serve: Any) -> None:
+    """Nor do idle ones that do not go when the next one comes."""
+    one = await serve(max_connections=3, limits=Limits(tick=0.02, linger=60))
+    crowd = []
+    for _ in range(30):
+        crowd.append(await one.connect())
+        await crowd[-1].alive()
+        assert one.server.connections <= 3
+        assert len(one.server._connections) <= 7
+    for client in crowd:
+        client.close()
+
+
+async def test_a_client_that_reads_no_last_word_is_cut_off(serve: Any) -> None:
+    """With answers stuck on their way there is no orderly end, but there is an end."""
+    one = await serve(limits=Limits(tick=0.02, linger=0.1))
+    client = await one.connect()
+    client.writer.transport.pause_reading()
+    client.writer.write(encode(Event("ping", {"text": "x" * 50_000})) * 200)
+    (connection,) = one.server._connections
+    other = await one.connect()
+    while not connection._paused:
+        await other.alive()
+    connection.close()
+    while connection in one.server._connections:
+        await other.alive()
+
+
+async def test_half_closed_with_answers_on_their_way(serve: Any, say: Any) -> None:
+    """A client that ends its side and does not read costs no Flux, and is cut off."""
+    one = await serve(limits=Limits(tick=0.02, linger=0.1))
+    client = await one.connect()
+    await client.send(*say(stop=True))
+    utterance = await one.utterance()
+    client.writer.transport.pause_reading()
+    client.writer.write(encode(Event("ping", {"text": "x" * 50_000})) * 60)
+    client.writer.write_eof()
+    await utterance.closed.wait()
+    other = await one.connect()
+    while one.server.connections > 1 or len(one.server._connections) > 1:
+        await other.alive()
 
 
 async def test_idle_connections_are_closed(serve: Any, say: Any) -> None:

@@ -11,7 +11,7 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe, Info
 
-from wyoming_flux.errors import AuthFailed
+from wyoming_flux.errors import AuthFailed, ConnectionLost
 from wyoming_flux.server import Limits
 from wyoming_flux.settings import FluxSettings
 from wyoming_flux.turn import Trigger
@@ -198,6 +198,7 @@ async def test_an_error_is_never_a_transcript(serve: Any, say: Any) -> None:
             "does not know the language 'de'; it knows en.",
         ),
         ({"language": 3}, "invalid-event", "language must be a text, not 3."),
+        ({"language": 10**30}, "invalid-event", "not a huge number."),
         ({"name": ["x"]}, "invalid-event", "name must be a text, not a list."),
         ({"vad_sensitivity": "high"}, "invalid-event", "relaxed, default, aggressive, not 'high'."),
         ({"vad_sensitivity": {}}, "invalid-event", "vad_sensitivity must be one of"),
@@ -307,6 +308,19 @@ async def test_audio_without_start_begins_a_turn(serve: Any) -> None:
         assert bytes(utterance.received) == PCM
         utterance.hear("heard")
         assert await client.read_answer() == "heard"
+
+
+async def test_audio_without_start_waits_its_turn(serve: Any, say: Any) -> None:
+    """Such audio, too, waits while two utterances before it are to be answered."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say(stop=True), *say(stop=True), chunk(b"\3\3" * 1600), STOP)
+    for number in (1, 2, 3):
+        utterance = await one.utterance(number)
+        await utterance.ended.wait()
+        utterance.hear(f"number {number}")
+        assert await client.read_answer() == f"number {number}"
+    assert bytes(one.utterances[2].received) == b"\3\3" * 1600
 
 
 async def test_chunks_without_format_take_that_of_the_start(serve: Any) -> None:
@@ -554,6 +568,56 @@ async def test_a_full_waiting_turn_pauses_reading(serve: Any, say: Any) -> None:
     second = await one.utterance(2)
     await second.ended.wait()
     assert bytes(second.received) == pcm
+
+
+async def test_frames_do_not_wait_for_the_next_chunk(serve: Any) -> None:
+    """However chunks and frames of 80 ms lie, a whole frame is passed on when it is there."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(START)
+    utterance = await one.utterance()
+    pcm = bytes(range(256)) * 8
+    for count in range(1, 11):
+        await client.send(chunk(pcm))
+        await client.alive()
+        whole = count * 2048 // 2560 * 2560
+        assert len(await utterance.heard(whole)) >= whole
+
+
+async def test_a_lost_way_to_flux_while_sending(serve: Any, say: Any) -> None:
+    """An error that shows while audio is sent is the turn's, and is said once."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(START)
+    utterance = await one.utterance()
+    utterance.send = raising(ConnectionLost("The connection to Flux broke."))
+    await client.send(chunk(), chunk())
+    assert await client.read_error() == ("connection-lost", "The connection to Flux broke.")
+    await utterance.closed.wait()
+    await client.send(chunk(), STOP)
+    await client.alive()
+
+
+async def test_a_turn_that_is_cancelled_is_answered_too(serve: Any, say: Any) -> None:
+    """Should anything cancel a turn behind our back, its client is not left waiting."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(*say())
+    (await one.utterance())._outcome.cancel()
+    assert (await client.read_error())[0] == "internal"
+    await client.send(STOP)
+    await client.alive()
+
+
+async def test_two_faults_of_one_turn_are_one_error(serve: Any, say: Any) -> None:
+    """A second reason to fail, while the first is being said, adds nothing."""
+    one = await serve()
+    client = await one.connect()
+    await client.send(
+        Event("transcribe", {"language": 1}), Event("audio-start", {"rate": 1}), chunk(), STOP
+    )
+    assert (await client.read_error())[0] == "invalid-event"
+    await client.alive()
 
 
 async def test_the_turn_is_one_line_in_the_log(
