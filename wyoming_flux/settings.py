@@ -5,6 +5,7 @@ Ranges are Deepgram's (``/v2/listen`` reference, 2026-08-28); Cloudflare documen
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, get_args
@@ -166,6 +167,8 @@ def _within(name: str, value: object, limits: tuple[float, float]) -> None:
 def _text(name: str, what: str, value: object, longest: int) -> None:
     if not isinstance(value, str) or not value.strip():
         raise InvalidSetting(name, f"{what} must not be blank")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise InvalidSetting(name, f"{what} must be text on one line: {value[:30]!r}")
     if len(value) > longest:
         raise InvalidSetting(
             name, f"{what} must have at most {longest} characters: {value[:30]!r}…"

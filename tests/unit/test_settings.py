@@ -30,6 +30,8 @@ from wyoming_flux.settings import FluxSettings, TurnSettings
         ("keyterms", ("x" * 101,)),
         ("keyterms", ("x",) * 101),
         ("tag", " "),
+        ("tag", "a\nb"),
+        ("keyterms", ("a\x00b",)),
         ("tag", "x" * 129),
         ("model", "nova-3"),
     ],

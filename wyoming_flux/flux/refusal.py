@@ -36,7 +36,7 @@ _PARAMETERS: Final = frozenset(
     {"5030", "5004", "3003", "no-websocket", "INVALID_QUERY_PARAMETER", "INVALID_PARAMETER"}
 )
 _PASSING: Final = frozenset({"3040", "3021", "3007", "3008", "8005", "1015", "1102", "1101"})
-_NOT_FOUND: Final = frozenset({"1042", "PROJECT_NOT_FOUND"})
+_NOT_FOUND: Final = frozenset({"1042", "2001", "PROJECT_NOT_FOUND"})
 _FINAL: Final = frozenset(
     {"5007", "5016", "5018", "3041", "3042", "5005", "5019", "INSUFFICIENT_PERMISSIONS"}
 )
@@ -94,7 +94,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
         return Unreachable(f"{host} is overloaded or has a fault ({label}){quote}", **known)
     if said.code in _NOT_FOUND:
         return EndpointNotFound(
-            f"there is no Worker or project at {host} ({label}){quote}", **known
+            f"there is no Worker, gateway or project at {host} ({label}){quote}", **known
         )
     if said.code in _FINAL:
         return Refused(f"{host} refused ({label}){quote}", **known)

@@ -61,6 +61,7 @@ def deepgram(code: str, message: str = "m") -> dict[str, Any]:
         (403, workers_ai(3041), "refused", False),
         (408, workers_ai(3007), "unreachable", True),
         (500, workers_ai(8005), "unreachable", True),
+        (400, workers_ai(2001, "Please configure AI Gateway"), "endpoint-not-found", False),
         # Deepgram
         (401, deepgram("INVALID_AUTH"), "auth", False),
         (401, deepgram("INSUFFICIENT_PERMISSIONS"), "refused", False),
