@@ -1,4 +1,4 @@
-"""A local Flux: the same wire, its own recogniser; only for trying out and testing."""
+"""A local Flux: the same wire, its own recognizer; only for trying out and testing."""
 
 from .coded import CodedRecognizer, speak
 from .handshake import Accepted, Refusal, Request

@@ -5,6 +5,7 @@ import logging
 import socket
 import weakref
 from collections.abc import Callable
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -200,7 +201,11 @@ def _response(refusal: Refusal) -> Response:
         headers[name] = value
     headers["content-length"] = str(len(refusal.body))
     headers["connection"] = "close"
-    return Response(refusal.status, "Refused", headers, refusal.body)
+    try:
+        phrase = HTTPStatus(refusal.status).phrase
+    except ValueError:  # a fault may use any number
+        phrase = "Refused"
+    return Response(refusal.status, phrase, headers, refusal.body)
 
 
 def _family(host: str) -> socket.AddressFamily:

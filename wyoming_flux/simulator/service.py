@@ -86,7 +86,7 @@ class Service:
             chosen = dataclasses.replace(chosen, close_code=close_code)
         self.profile = chosen
         self.connections: list[Connection] = []
-        self.faults = list(faults)
+        self.faults = list(faults)  # may be changed between connections
         self._recognizer = _factory(recognizer, tuple(script), seconds_per_word)
         self._observe = observe or (lambda connection, line: None)
         self._ingest_rate = ingest_rate

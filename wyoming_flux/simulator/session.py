@@ -26,6 +26,7 @@ FLUSH_SECONDS: Final = 30.0
 STUCK_SECONDS: Final = 60.0
 """Longest time a slow reader does not read at all; then the connection is dropped."""
 DATA_ERROR: Final = 1008
+INTERNAL_ERROR: Final = 1011
 
 _T = TypeVar("_T")
 
@@ -128,6 +129,10 @@ class Session:
             except TimeoutError:
                 pass  # the client does not read: it gets the close alone
             await self._transport.close(end.code, end.reason)
+        except Exception:
+            self.traffic.close_code = INTERNAL_ERROR
+            await self._transport.close(INTERNAL_ERROR)
+            raise
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wyoming_flux.simulator import Request, Service, memory_pair
+from wyoming_flux.simulator import CodedRecognizer, Request, Service, TransportClosed, memory_pair
 
 Dialogue = Callable[..., Any]
 Spoken = Callable[..., bytes]
@@ -266,6 +266,31 @@ def test_only_the_last_connections_are_remembered(run_virtual: Callable[..., Any
             await flux.open(Request("/"))
         assert len(flux.connections) == 1000
         assert flux.connections[-1].number == 1100
+
+    run_virtual(main)
+
+
+def test_a_broken_recognizer_does_not_leave_the_client_hanging(
+    run_virtual: Callable[..., Any],
+) -> None:
+    """The connection ends with 1011, and the error comes out."""
+
+    class Broken(CodedRecognizer):
+        def feed(self, frame: bytes, voiced: bool) -> None:
+            raise RuntimeError("deaf")
+
+    async def main() -> None:
+        flux = Service(recognizer=lambda _: Broken())
+        here, there = memory_pair()
+        connection, _ = await flux.open(Request("/?encoding=linear16&sample_rate=16000"))
+        session = asyncio.create_task(flux.serve(connection, there))
+        await here.receive()  # Connected
+        await here.send(bytes(640))
+        with pytest.raises(RuntimeError, match="deaf"):
+            await session
+        with pytest.raises(TransportClosed) as closed:
+            await here.receive()
+        assert closed.value.code == connection.close_code == 1011
 
     run_virtual(main)
 

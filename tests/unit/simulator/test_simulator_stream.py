@@ -1,6 +1,5 @@
 """The turn machine: what Flux says depends on the audio alone, and in Flux's order."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from wyoming_flux.simulator import DEEPGRAM, WORKERS_AI, Profile, ScriptedTurn, ScriptRecognizer
 from wyoming_flux.simulator.parameters import StreamParameters
 from wyoming_flux.simulator.recognizer import Part
-from wyoming_flux.simulator.stream import Stream, UnparsableMessage
+from wyoming_flux.simulator.stream import Stream
 
 Spoken = Callable[..., bytes]
 LIGHT = "turn on the living room light"
@@ -224,74 +223,6 @@ def test_finish_has_nothing_to_add_where_all_was_said() -> None:
     assert stream.finish() == []
 
 
-def test_configure_changes_the_running_turn(spoken: Spoken) -> None:
-    """A shorter timeout applies at once, and all that is in force is echoed."""
-    stream = make_stream(ScriptedTurn.of("kitchen light", unfinished=True))
-    stream.receive_audio(spoken(0.0, 1.0, 0.7))
-    answer = stream.configure({"type": "Configure", "thresholds": {"eot_timeout_ms": 700}})
-    assert answer["type"] == "ConfigureSuccess"
-    assert answer["thresholds"] == {"eot_threshold": 0.7, "eot_timeout_ms": 700}
-    assert events(stream.receive_audio(spoken(0.1)))[0][0] == "EndOfTurn"
-
-
-def test_configure_replaces_keyterms_and_keeps_what_is_left_out() -> None:
-    """An empty list clears, nothing keeps."""
-    stream = make_stream(keyterms=("a",), model="flux-general-multi")
-    messages: list[tuple[dict[str, Any], list[str], list[str]]] = [
-        ({"numerals": True}, ["a"], []),
-        ({"keyterms": ["b", "c"], "language_hints": ["de"]}, ["b", "c"], ["de"]),
-        ({"keyterms": "d"}, ["d"], ["de"]),
-        ({"keyterms": [], "language_hints": None}, [], ["de"]),
-    ]
-    for message, keyterms, hints in messages:
-        answer = stream.configure({"type": "Configure", **message})
-        assert (answer["keyterms"], answer["language_hints"]) == (keyterms, hints)
-        assert answer["numerals"] is True
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"thresholds": {"eot_threshold": 0.4}},
-        {"thresholds": {"eager_eot_threshold": 0.8}},
-        {"thresholds": {"eot_timeout_ms": 499}},
-        {"keyterms": ["x" * 101]},
-        {"keyterms": ["x"] * 101},
-        {"keyterms": [" "]},
-        {"language_hints": ["en"]},
-        {"thresholds": {"eot_threshold": 0.9}, "keyterms": [""]},
-    ],
-)
-def test_a_refused_configure_changes_nothing(message: dict[str, Any]) -> None:
-    """All or nothing, and the stream goes on."""
-    stream = make_stream()
-    before = stream.parameters
-    answer = stream.configure({"type": "Configure", **message})
-    assert answer["type"] == "ConfigureFailure"
-    assert answer["code"]
-    assert stream.parameters == before
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"numerals": "true"},
-        {"features": {"numerals": True}},
-        {"thresholds": []},
-        {"thresholds": {"eot_threshold": "0.7"}},
-        {"thresholds": {"eot_timeout_ms": 700.5}},
-        {"thresholds": {"eot_threshold": True}},
-        {"thresholds": {"patience": 1}},
-        {"keyterms": [1]},
-        {"keyterms": {}},
-    ],
-)
-def test_a_configure_of_the_wrong_shape_is_fatal(message: dict[str, Any]) -> None:
-    """Wrong types are not refused but unreadable."""
-    with pytest.raises(UnparsableMessage):
-        make_stream().configure({"type": "Configure", **message})
-
-
 def test_an_error_has_no_request_id() -> None:
     """As Deepgram documents it, but it counts in the sequence."""
     stream = make_stream()
@@ -413,11 +344,3 @@ def check_turns(said: list[dict[str, Any]], *, eager: bool) -> None:
                 state, index = "initial", index + 1
             case _:
                 pytest.fail(f"unknown event {event}")
-
-
-def test_parameters_are_not_shared() -> None:
-    """Configure on one stream leaves another alone."""
-    parameters = StreamParameters(sample_rate=16000)
-    one = Stream(parameters, DEEPGRAM, ScriptRecognizer(()), request_id="1")
-    one.configure({"type": "Configure", "keyterms": ["x"]})
-    assert parameters == dataclasses.replace(one.parameters, keyterms=())
