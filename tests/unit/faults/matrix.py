@@ -367,17 +367,11 @@ def is_so_far(cell: Cell, text: str) -> bool:
 # --- a selection ---------------------------------------------------------------------------
 
 
-def pairwise(cells: tuple[Cell, ...] = CELLS) -> Iterator[Cell]:
-    """Select cells so that each fault meets clients and moments in turn, and each pair of these.
-
-    Every fault comes at least once, every moment with every client, with few cells in all.
-    """
-    moments, clients = list(Moment), list(Client)
-    by_key = {(c.trouble.name, c.moment, c.client): c for c in cells}
-    # Steps of 5 through 6 moments and of 1 through 4 clients meet all 24 pairs in 24... rows
-    # suffice only if the pairs differ: the shift by one after each 12 rows sees to that.
-    for i in range(max(40, len(TROUBLES))):
-        trouble = TROUBLES[i % len(TROUBLES)]
-        moment = moments[(i * 5) % 6]
-        client = clients[(i + i // 12) % 4]
-        yield by_key[trouble.name, moment, client]
+def selection() -> Iterator[Cell]:
+    """Select 48 cells: each fault at least once, each moment with each client twice."""
+    by_key = {(cell.trouble, cell.moment, cell.client): cell for cell in CELLS}
+    pairs = list(itertools.product(Moment, Client))
+    for i in range(2 * len(pairs)):
+        # 7 and 24 have no common divisor, so that 24 steps meet all pairs.
+        moment, client = pairs[i * 7 % len(pairs)]
+        yield by_key[TROUBLES[i % len(TROUBLES)], moment, client]

@@ -4,7 +4,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -15,15 +15,30 @@ from wyoming_flux.server.connection import Connection
 from wyoming_flux.server.events import EventParser, encode
 from wyoming_flux.server.service import Service
 from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.simulator import Service as Flux
 from wyoming_flux.simulator import speak
 from wyoming_flux.turn import Transcriber
 
-from .matrix import AFTER, BEFORE, COMMAND, FIRST_OF_FILE, LEAD, PAUSE, Cell, Client, Moment
+from .matrix import (
+    AFTER,
+    BEFORE,
+    COMMAND,
+    FIRST_OF_FILE,
+    LEAD,
+    PAUSE,
+    Cell,
+    Client,
+    Kind,
+    Moment,
+    expected,
+    is_so_far,
+)
 
 RATE = 16000
 CHUNK = RATE // 50 * 2
 """Bytes of 20 ms."""
 FORMAT = {"rate": RATE, "width": 2, "channels": 1}
+FLUX_SETTINGS = FluxSettings(keyterms=("kitchen",))
 LONGEST_WAIT = 60.0
 """An answer that has not come by then hangs."""
 
@@ -89,11 +104,10 @@ class Wire(asyncio.Transport):
 
 
 class MemoryClient:
-    """A Wyoming client whose server session is in the same process."""
+    """A Wyoming client whose server connection is in the same process."""
 
     def __init__(self, service: Service) -> None:
-        self.events: list[tuple[float, Event]] = []
-        self._news = asyncio.Event()
+        self.answers: asyncio.Queue[tuple[float, Event]] = asyncio.Queue()
         self._wire = Wire(self._heard)
         self._connection = Connection(service, self)
         self._connection.connection_made(self._wire)
@@ -105,8 +119,8 @@ class MemoryClient:
     def closed(self, connection: Connection) -> None: ...
 
     def _heard(self, event: Event) -> None:
-        self.events.append((asyncio.get_running_loop().time(), event))
-        self._news.set()
+        if event.type in ("transcript", "error"):
+            self.answers.put_nowait((asyncio.get_running_loop().time(), event))
 
     async def say(self, *events: Event) -> None:
         """Send events, as fast as the server reads."""
@@ -119,21 +133,62 @@ class MemoryClient:
             data = data[size:]
             self._connection.buffer_updated(size)
 
-    async def answer(self) -> tuple[float, Event]:
-        """Wait for the next ``transcript`` or ``error``; forgets all up to it."""
-        async with asyncio.timeout(LONGEST_WAIT):
-            while True:
-                while self.events:
-                    at, event = self.events.pop(0)
-                    if event.type in ("transcript", "error"):
-                        return at, event
-                self._news.clear()
-                await self._news.wait()
-
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         """Leave."""
         self._wire.close()
         self._connection.connection_lost(None)
+
+
+class PlayingClient(Protocol):
+    """What a play needs of a client."""
+
+    answers: asyncio.Queue[tuple[float, Event]]
+    """``transcript`` and ``error`` events, and when they came."""
+
+    async def say(self, *events: Event) -> None:
+        """Send events."""
+
+    async def hang_up(self) -> None:
+        """Leave."""
+
+
+class Stage(Protocol):
+    """Where a cell is played: in memory, or over sockets."""
+
+    flux: Flux
+    """The simulator."""
+
+    async def connect(self) -> PlayingClient:
+        """Connect a client to the server."""
+
+    async def quiet(self) -> None:
+        """Wait until the server has nothing more to do, and all connections to Flux are closed."""
+
+
+class MemoryStage:
+    """A server and a Flux in memory."""
+
+    def __init__(self, connector: Any, turn: TurnSettings) -> None:
+        self.flux: Flux = connector.service
+        self._connector = connector
+        self._service = Service(
+            info=b"",
+            flux=FLUX_SETTINGS,
+            languages=("en",),
+            transcriber=lambda settings, partial: Transcriber(
+                connector, settings, turn, on_partial=partial
+            ),
+            usage=DailyMinutes(None),
+            limits=Limits(),
+        )
+
+    async def connect(self) -> MemoryClient:
+        return MemoryClient(self._service)
+
+    async def quiet(self) -> None:
+        if self._service.tasks:
+            await asyncio.wait(set(self._service.tasks))
+        assert all(connection.session.done() for connection in self._connector.opened)
 
 
 def chunks(audio: bytes) -> Iterator[Event]:
@@ -142,7 +197,7 @@ def chunks(audio: bytes) -> Iterator[Event]:
         yield AudioChunk(**FORMAT, audio=audio[start : start + CHUNK]).event()
 
 
-async def stream(client: MemoryClient, audio: bytes, *, pace: bool, stop: bool) -> None:
+async def stream(client: PlayingClient, audio: bytes, *, pace: bool, stop: bool) -> None:
     """Send audio, in real time or at once, and say that it is over, or not."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -172,87 +227,94 @@ class Result:
     """Answers that nobody asked for."""
 
 
-def make_service(connector: Any, turn: TurnSettings) -> Service:
-    """Return what a server shares among its sessions."""
-    return Service(
-        info=b"",
-        flux=FluxSettings(keyterms=("kitchen",)),
-        languages=("en",),
-        transcriber=lambda settings, partial: Transcriber(
-            connector, settings, turn, on_partial=partial
-        ),
-        usage=DailyMinutes(None),
-        limits=Limits(),
-    )
+async def _answer(client: PlayingClient) -> tuple[float, Event]:
+    async with asyncio.timeout(LONGEST_WAIT):
+        return await client.answers.get()
 
 
-async def _quick(client: MemoryClient, text: str) -> str | None:
+async def _quick(client: PlayingClient, text: str) -> str | None:
     """Take a turn that nothing disturbs."""
     await client.say(Transcribe().event(), AudioStart(**FORMAT).event())
     await stream(client, silence(0.1) + speak(text) + silence(0.1), pace=False, stop=True)
-    _, event = await client.answer()
+    _, event = await _answer(client)
     found: str | None = event.data.get("text") if event.type == "transcript" else None
     return found
 
 
-async def play(cell: Cell, connector: Any) -> Result:
-    """Play a cell: a turn before, the disturbed one, and a turn after, on one connection."""
+async def play(cell: Cell, stage: Stage, *, wait: float = 5.0) -> Result:
+    """Play a cell: a turn before, the disturbed one, and a turn after, on one connection.
+
+    An answer too many has ``wait`` seconds to come.
+    """
     loop = asyncio.get_running_loop()
-    flux = connector.service
-    service = make_service(connector, TurnSettings(max_turn=cell.max_turn))
-    client = MemoryClient(service)
+    client = await stage.connect()
     result = Result(before=await _quick(client, BEFORE))
 
-    flux.faults[:] = cell.faults(first=len(flux.connections) + 1)
+    stage.flux.faults[:] = cell.faults(first=len(stage.flux.connections) + 1)
+    leaves = cell.client is Client.DISCONNECTS
+    late = cell.moment in (Moment.FINALISING, Moment.AFTER_ANSWER)
     began = loop.time()
     await client.say(Transcribe().event(), AudioStart(**FORMAT).event())
-    leaves = cell.client is Client.DISCONNECTS
     streaming = asyncio.create_task(
         stream(
             client,
             utterance(cell),
             pace=not cell.is_file,
-            stop=cell.client is not Client.STREAMS_ON
-            and (not leaves or cell.moment in (Moment.FINALISING, Moment.AFTER_ANSWER)),
+            stop=late if leaves else cell.client is not Client.STREAMS_ON,
         )
     )
     if leaves and cell.moment is not Moment.AFTER_ANSWER:
         # Just after the fault; while finalising, just after audio-stop.
-        at = cell.strikes_after
-        if cell.moment is Moment.FINALISING:
-            at = cell.speech_end
+        at = cell.speech_end if cell.moment is Moment.FINALISING else cell.strikes_after
         await asyncio.sleep(at + 0.05)
+        # What came before is none of ours: nobody had left yet.
+        while not client.answers.empty():
+            client.answers.get_nowait()
     else:
-        at, event = await client.answer()
+        at, event = await _answer(client)
         result.seconds = at - began
-        result.text, result.code = event.data.get("text"), event.data.get("code")
-        if event.type == "error":
-            result.text = None
+        result.text = event.data["text"] if event.type == "transcript" else None
+        result.code = event.data.get("code")
     if leaves:
         streaming.cancel()
-        # What came before is none of ours: nobody had left yet.
-        client.events.clear()
-        client.hang_up()
         began = loop.time()
-        if service.tasks:
-            await asyncio.wait(set(service.tasks))
+        await client.hang_up()
+        await stage.quiet()
         if result.text is None:
             result.seconds = loop.time() - began
-        result.extra += [e.type for _, e in client.events if e.type in ("transcript", "error")]
-        assert all(connection.session.done() for connection in connector.opened)
-        client = MemoryClient(service)
     elif cell.client is Client.STREAMS_ON:
         # Assistants stop after the answer.
         streaming.cancel()
         await client.say(AudioStop().event())
     await asyncio.wait([streaming])
-    flux.faults.clear()
+    stage.flux.faults.clear()
     if not leaves:
-        await asyncio.sleep(5.0)
-        result.extra += [e.type for _, e in client.events if e.type in ("transcript", "error")]
+        await asyncio.sleep(wait)
+    result.extra = [client.answers.get_nowait()[1].type for _ in range(client.answers.qsize())]
 
+    if leaves:
+        client = await stage.connect()
     result.after = await _quick(client, AFTER)
-    client.hang_up()
-    if service.tasks:
-        await asyncio.wait(set(service.tasks))
+    await client.hang_up()
+    await stage.quiet()
     return result
+
+
+def judge(cell: Cell, result: Result, *, slack: float = 0.0) -> None:
+    """Hold a result against the table; ``slack`` is in seconds."""
+    wanted = expected(cell)
+    assert result.before == BEFORE
+    assert result.after == AFTER
+    assert result.extra == []
+    match wanted.kind:
+        case Kind.TEXT:
+            assert (result.text, result.code) == (cell.text, None)
+        case Kind.SO_FAR:
+            assert result.code is None
+            assert result.text is not None
+            assert is_so_far(cell, result.text), result.text
+        case Kind.ERROR:
+            assert (result.text, result.code) == (None, wanted.code)
+        case Kind.NOTHING:
+            assert (result.text, result.code) == (None, None)
+    assert result.seconds <= wanted.within + slack

@@ -5,31 +5,37 @@ from typing import Any
 
 import pytest
 
-from tests.unit.faults.matrix import AFTER, BEFORE, CELLS, Cell, Kind, expected, is_so_far
-from tests.unit.faults.stage import Result, play
+from tests.unit.faults.matrix import CELLS, TROUBLES, Cell, Client, Moment, selection
+from tests.unit.faults.stage import MemoryStage, judge, play
+from wyoming_flux.settings import TurnSettings
+from wyoming_flux.simulator.faults import KINDS
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_cell(run_virtual: Virtual, memory_connector: Any, cell: Cell) -> None:
+def test_cell(
+    run_virtual: Virtual, memory_connector: Any, caplog: pytest.LogCaptureFixture, cell: Cell
+) -> None:
     """The outcome is the table's, within its time; turns before and after have their own text."""
     connector = memory_connector(recognizer="coded")
-    result: Result = run_virtual(lambda: play(cell, connector))
-    wanted = expected(cell)
-    assert result.before == BEFORE
-    assert result.after == AFTER
-    assert result.extra == []
-    match wanted.kind:
-        case Kind.TEXT:
-            assert (result.text, result.code) == (cell.text, None)
-        case Kind.SO_FAR:
-            assert result.code is None
-            assert result.text is not None
-            assert is_so_far(cell, result.text), result.text
-        case Kind.ERROR:
-            assert (result.text, result.code) == (None, wanted.code)
-        case Kind.NOTHING:
-            assert (result.text, result.code) == (None, None)
-    assert result.seconds <= wanted.within
-    assert not [m for c in connector.service.connections for m in c.mistakes]
+
+    async def main() -> Any:
+        return await play(cell, MemoryStage(connector, TurnSettings(max_turn=cell.max_turn)))
+
+    judge(cell, run_virtual(main))
+    assert not [mistake for c in connector.service.connections for mistake in c.mistakes]
+    assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"
+
+
+def test_every_fault_of_the_simulator_is_there() -> None:
+    """A fault that the simulator learns must get its row."""
+    assert {type(fault) for trouble in TROUBLES for fault in trouble.faults} == set(KINDS.values())
+
+
+def test_selection_meets_all_there_is() -> None:
+    """What is played over sockets has each fault, and each moment with each client."""
+    cells = list(selection())
+    assert {cell.trouble for cell in cells} == set(TROUBLES)
+    assert len({(cell.moment, cell.client) for cell in cells}) == len(Moment) * len(Client)
+    assert len(set(cells)) == len(cells)
