@@ -1,0 +1,137 @@
+"""A spoken sample, in real time, through a real Home Assistant, to a light that goes on."""
+
+from pathlib import Path
+from typing import Any
+
+from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.server import Server, ServerSettings
+from wyoming_flux.settings import FluxSettings, TurnSettings
+
+ROOT = Path(__file__).parents[3]
+LIGHT = "light.living_room_light"
+
+
+def entry_input(worker: Any, stage: Any, **changes: Any) -> dict[str, Any]:
+    """Return what a person types into the dialogue."""
+    return {
+        "worker_url": worker.url,
+        "token": stage.TOKEN,
+        "sample_rate": "16000",
+        "home_names": True,
+        **changes,
+    }
+
+
+async def switch_off(home_assistant: Any) -> None:
+    """Put the light out."""
+    await home_assistant.call("POST", "/api/services/light/turn_off", json={"entity_id": LIGHT})
+    await home_assistant.wait_state(LIGHT, "off")
+
+
+async def test_our_entity_for_a_day(start, stage, worker) -> None:
+    """Set-up, ten commands, a reload, other options, a stop: the light obeys, the log is quiet."""
+    home_assistant = await start()
+    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    async with home_assistant.websocket() as socket:
+        engine = await stage.engine_of(socket, entry)
+        pipeline = await stage.make_pipeline(socket, engine)
+        for _ in range(10):
+            run = await stage.run_pipeline(socket, pipeline, stage.sample())
+            assert (run.text, run.speech) == (stage.SENTENCE, "Turned on the light")
+            await home_assistant.wait_state(LIGHT, "on")
+            await switch_off(home_assistant)
+        # The names of this home were told to Flux.
+        assert ("keyterm", "Living room light") in worker.connections[-1].query
+
+        await home_assistant.call("POST", f"/api/config/config_entries/entry/{entry}/reload")
+        await home_assistant.wait_loaded(entry)
+        form = {
+            "sample_rate": "24000",
+            "home_names": True,
+            "sensitivity": "default",
+            "no_speech_timeout": 8,
+            "max_turn": 20,
+            "mip_opt_out": False,
+            "enhanced_audio": False,
+            "external_vad": False,
+            "network": {"serve": False, "serve_port": 10300},
+            "expert": {},
+        }
+        await home_assistant.set_options(entry, form)
+        run = await stage.run_pipeline(socket, pipeline, stage.sample())
+        assert run.text == stage.SENTENCE
+        assert ("sample_rate", "24000") in worker.connections[-1].query
+
+        minutes = float(await home_assistant.state("sensor.deepgram_flux_minutes_today"))
+        assert 0.4 < minutes < 0.8
+        health = await home_assistant.call("GET", f"/api/diagnostics/config_entry/{entry}")
+        assert health["data"]["health"]["available"]
+    await home_assistant.stop()
+    assert home_assistant.loud() == []
+    assert "Detected blocking call" not in home_assistant.log()
+    assert "Attempting install" not in home_assistant.log()
+    assert all(connection.mistakes == [] for connection in worker.connections)
+
+
+async def test_minutes_survive_a_real_restart(start, stage, worker) -> None:
+    """What was counted is there again after Home Assistant was stopped and started."""
+    home_assistant = await start()
+    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    async with home_assistant.websocket() as socket:
+        engine = await stage.engine_of(socket, entry)
+        pipeline = await stage.make_pipeline(socket, engine)
+        await stage.run_pipeline(socket, pipeline, stage.sample())
+    sensor = "sensor.deepgram_flux_minutes_today"
+    minutes = [f"{thousandth / 1000:.3f}".rstrip("0") for thousandth in range(20, 80)]
+    before = await home_assistant.wait_state(sensor, *minutes)
+    await home_assistant.stop()
+    await home_assistant.start()
+    await home_assistant.wait_running()
+    assert await home_assistant.state(sensor) == before
+    assert home_assistant.loud() == []
+
+
+async def test_core_wyoming_on_our_server(start, stage, worker) -> None:
+    """Home Assistant's own Wyoming integration takes our early transcript."""
+    connector = Connector(Endpoint.from_url(worker.url, token=stage.TOKEN))
+    server = Server(
+        connector,
+        FluxSettings(),
+        TurnSettings(),
+        ServerSettings(uri="tcp://127.0.0.1:0"),
+    )
+    await server.start()
+    try:
+        home_assistant = await start()
+        port = int(server.uri.rpartition(":")[2])
+        entry = await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
+        async with home_assistant.websocket() as socket:
+            pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
+            run = await stage.run_pipeline(socket, pipeline, stage.sample())
+        assert (run.text, run.speech) == (stage.SENTENCE, "Turned on the light")
+        assert "stt-vad-end" not in run.times
+        await home_assistant.wait_state(LIGHT, "on")
+        await home_assistant.stop()
+        assert home_assistant.loud() == []
+    finally:
+        await server.stop(0)
+
+
+async def test_real_satellite(start, stage, worker, tmp_path: Path) -> None:
+    """A real wyoming-satellite hears a wake word, then a recording: the light goes on."""
+    python = ROOT / ".venv-satellite" / "bin" / "python"
+    home_assistant = await start()
+    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    async with home_assistant.websocket() as socket:
+        engine = await stage.engine_of(socket, entry)
+        await stage.make_pipeline(socket, engine, preferred=True)
+    async with stage.satellite(python, tmp_path, stage.sample()) as satellite:
+        await satellite.said("Ready")
+        await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": satellite.port})
+        satellite.woken.set()
+        await home_assistant.wait_state(LIGHT, "on")
+        # The satellite was given the text, and listens for its wake word again.
+        await satellite.said("Waiting for wake word", 2)
+        await satellite.said(stage.SENTENCE)
+        await home_assistant.stop()
+    assert home_assistant.loud() == []
