@@ -335,7 +335,9 @@ class Tracker:
         """Whether silence or a close is all that Flux has to say to the end of the audio."""
         # Flux that leaves out the end once more is believed: it may not tell how far it heard.
         again = self._final is _Final.CLOSING and self._link.replaced
-        return self._link.spoke and (again or self._timeline.client_behind <= rules.BEHIND)
+        # Without any text, the last word may be all that was said.
+        most = rules.BEHIND if self._texts.any else rules.COVERS
+        return self._link.spoke and (again or self._timeline.client_behind <= most)
 
     def _settled(self) -> bool:
         return bool(self._texts.answer()) and not self._texts.open
@@ -377,11 +379,9 @@ class Tracker:
 
     def _give_up(self) -> list[Decision]:
         self._remember_best()
-        text, _ = self._best
-        if text:
-            return self._finish(Transcript(text, Trigger.CONNECTION_LOST))
-        error = self._link.error or ConnectionLost("the connection to Flux was lost")
-        return self._finish(error)
+        if self._best[0]:
+            return self._finish(Transcript(self._best[0], Trigger.CONNECTION_LOST))
+        return self._finish(self._link.error or ConnectionLost("the connection to Flux was lost"))
 
     def _answer(self, trigger: Trigger) -> list[Decision]:
         self._remember_best()
