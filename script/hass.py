@@ -1,0 +1,139 @@
+"""What script/hass does once there is an environment with Home Assistant, whichever version."""
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from homeassistant.const import __version__ as home_assistant_version  # noqa: E402 - as above
+
+from tests.e2e.hass import stage  # noqa: E402 - as above
+from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - found by the path above
+from wyoming_flux.audio import FRAME_MS  # noqa: E402 - as above
+from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
+from wyoming_flux.server import Server, ServerSettings  # noqa: E402 - as above
+from wyoming_flux.settings import FluxSettings, TurnSettings  # noqa: E402 - as above
+
+SIMULATED_PAUSE_MS = 320
+
+
+def entry_input(worker: stage.Worker) -> dict[str, object]:
+    """Return what a person types into the dialogue."""
+    return {
+        "worker_url": worker.url,
+        "token": stage.TOKEN,
+        "sample_rate": "16000",
+        "keyterms": [],
+        "home_names": True,
+    }
+
+
+async def play(folder: Path, port: int, *, bare: bool) -> None:
+    """Run until the person has had enough."""
+    async with stage.Worker(token=stage.TOKEN) as worker, Instance(folder, port=port) as running:
+        if not bare:
+            entry = await running.add_entry("wyoming_flux", entry_input(worker))
+            async with running.websocket() as socket:
+                engine = await stage.engine_of(socket, entry)
+                await stage.make_pipeline(socket, engine, preferred=True)
+        print(f"Home Assistant {home_assistant_version}: {running.base}")
+        print(f"  user {OWNER['username']}, password {OWNER['password']}")
+        print(f"  Worker URL {worker.url}, token {stage.TOKEN}")
+        print("Ctrl-C ends it.", flush=True)
+        await asyncio.Event().wait()
+
+
+async def measure(folder: Path, runs: int) -> None:
+    """Compare, in one Home Assistant, how long a person waits for the text."""
+    pcm = stage.sample()
+    end = stage.speech_end(pcm)
+    async with contextlib.AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(stage.Worker(token=stage.TOKEN))
+        instant = await stack.enter_async_context(stage.instant_engine(after=end))
+        waiting = await stack.enter_async_context(stage.instant_engine(after=None))
+        server = Server(
+            Connector(Endpoint.from_url(worker.url, token=stage.TOKEN)),
+            FluxSettings(),
+            TurnSettings(),
+            ServerSettings(uri="tcp://127.0.0.1:0"),
+        )
+        await server.start()
+        stack.push_async_callback(server.stop, 0)
+        running = await stack.enter_async_context(Instance(folder))
+        ours = await running.add_entry("wyoming_flux", entry_input(worker))
+        wyoming = {
+            port: await running.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
+            for port in (instant, waiting, int(server.uri.rpartition(":")[2]))
+        }
+        plain = {
+            "sample_rate": "16000",
+            "home_names": True,
+            "sensitivity": "default",
+            "no_speech_timeout": 8,
+            "max_turn": 20,
+            "mip_opt_out": False,
+            "enhanced_audio": False,
+            "network": {"serve": False, "serve_port": 10300},
+            "expert": {},
+        }
+        entries = list(wyoming.values())
+        async with running.websocket() as socket:
+            print(f"Home Assistant {home_assistant_version}, {runs} runs each, ms from the end of")
+            print("speech to the text: median (least - most), and the median above the zero")
+            zero = await _line(socket, "an engine that needs no time", entries[0], pcm, runs)
+            await _line(socket, "our entity", ours, pcm, runs, zero)
+            await _line(socket, "core's wyoming on our server", entries[2], pcm, runs, zero)
+            await running.set_options(ours, plain | {"external_vad": True})
+            await _line(socket, "our entity, with HA's detection too", ours, pcm, runs, zero)
+            await _line(
+                socket, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero
+            )
+        # What is sent to Flux comes in frames, so its answer waits for the end of one.
+        due = round(end * 1000) + SIMULATED_PAUSE_MS
+        print(f"The simulator decides after {SIMULATED_PAUSE_MS} ms of silence, and gets it here")
+        print(f"with the frame of {FRAME_MS} ms that ends {-due % FRAME_MS} ms later.")
+
+
+async def _line(
+    socket: Socket, name: str, entry: str, pcm: bytes, runs: int, zero: float | None = None
+) -> float:
+    pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
+    found: list[float] = []
+    # The first run of a pipeline loads what later ones find.
+    for number in range(runs + 1):
+        run = await stage.run_pipeline(socket, pipeline, pcm)
+        if run.text != stage.SENTENCE:
+            raise SystemExit(f"{name}: {run.text!r}, {run.error}")
+        if number:
+            found.append(run.latency_ms)
+    middle = statistics.median(found)
+    above = "" if zero is None else f"  {middle - zero:+6.0f}"
+    print(f"  {name:<42} {middle:6.0f} ({min(found):.0f} - {max(found):.0f}){above}", flush=True)
+    return middle
+
+
+def main() -> None:
+    """Do what was asked for."""
+    parser = argparse.ArgumentParser(prog="script/hass")
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--measure", type=int, nargs="?", const=5, metavar="RUNS")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="wyoming-flux-hass-") as folder:
+        work = (
+            play(Path(folder), arguments.port, bare=arguments.bare)
+            if arguments.measure is None
+            else measure(Path(folder), arguments.measure)
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(work)
+
+
+if __name__ == "__main__":
+    main()
