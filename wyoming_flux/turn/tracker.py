@@ -117,8 +117,9 @@ class Tracker:
         self._pending = pending
         if not self._queued_any:
             return self._finish(Transcript("", Trigger.AUDIO_STOP))
-        if self._link.open and pending <= 0 and self._covered() and self._settled():
-            return self._finish(Transcript(self._texts.answer(), Trigger.AUDIO_STOP))
+        settled = "" if self._texts.open else self._texts.answer()
+        if settled and self._link.open and pending <= 0 and self._covered():
+            return self._finish(Transcript(settled, Trigger.AUDIO_STOP))
         if self._trigger is None:
             self._trigger = Trigger.AUDIO_STOP
             self._link.advanced_at = now
@@ -258,6 +259,9 @@ class Tracker:
         line = self._timeline
         further = line.hear(info.audio_window_end)
         self._link.heard(now, line.behind, further=further)
+        if further and line.client_behind > rules.BEHIND:
+            # A client whose audio Flux is slow to hear has not been silent meanwhile.
+            self._audio_at = now
         word_at = info.first_word_start
         finished = self._texts.add(
             info,
@@ -338,9 +342,6 @@ class Tracker:
         # Without any text, the last word may be all that was said.
         most = rules.BEHIND if self._texts.any else rules.COVERS
         return self._link.spoke and (again or self._timeline.client_behind <= most)
-
-    def _settled(self) -> bool:
-        return bool(self._texts.answer()) and not self._texts.open
 
     def _text_is_whole(self) -> bool:
         line = self._timeline

@@ -455,3 +455,16 @@ def test_internal_error_is_told(run_virtual: Virtual, memory_connector: Any) -> 
 
     turn = run_virtual(lambda: take_turn(Broken(), bytes(3200)))
     assert turn.outcome.code == "internal"
+
+
+def test_backlog_is_heard_though_the_client_falls_silent(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any
+) -> None:
+    """A client that sends much at once, without audio-stop, is not silent while Flux catches up."""
+    audio = spoken(10.0, 2.0, 0.1)
+    turn = run_virtual(
+        lambda: take_turn(
+            memory_connector(), audio, pace=0, stop=False, turn=TurnSettings(no_speech_timeout=20.0)
+        )
+    )
+    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
