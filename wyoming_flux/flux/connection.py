@@ -27,7 +27,8 @@ from wyoming_flux.errors import (
 )
 
 from .endpoint import Endpoint
-from .messages import Message, parse
+from .foreign import one_line, without_secrets
+from .messages import FluxFault, Message, parse
 from .refusal import refusal
 
 WORKER_HEADER: Final = "x-wyoming-flux-worker"
@@ -58,10 +59,12 @@ class _Connect(connect):
 class FluxConnection:
     """An open stream to Flux; made by :func:`open_connection`."""
 
-    def __init__(self, websocket: ClientConnection, *, connect_ms: float, host: str) -> None:
+    def __init__(
+        self, websocket: ClientConnection, *, connect_ms: float, endpoint: Endpoint
+    ) -> None:
         """Take over an open WebSocket."""
         self._websocket = websocket
-        self._host = host
+        self._endpoint = endpoint
         self.connect_ms = connect_ms
         """Milliseconds from the first packet to the open socket."""
         self.dropped: tuple[str, ...] = ()
@@ -95,9 +98,13 @@ class FluxConnection:
     async def receive(self) -> Message:
         """Wait for the next message. Raises :class:`ConnectionLost` when there will be none."""
         try:
-            return parse(await self._websocket.recv())
+            message = parse(await self._websocket.recv())
         except ConnectionClosed as err:
             raise self._lost(err) from err
+        if isinstance(message, FluxFault):
+            description = without_secrets(message.description, self._endpoint)
+            return FluxFault(message.code, description)
+        return message
 
     async def close(self) -> None:
         """Close within a second, whatever the other side does; never raises, idempotent."""
@@ -118,10 +125,11 @@ class FluxConnection:
     def _lost(self, err: ConnectionClosed) -> ConnectionLost:
         received = err.rcvd
         code = received.code if received is not None else 1006
-        reason = f" ({received.reason[:100]})" if received is not None and received.reason else ""
+        reason = received.reason if received is not None else ""
+        said = one_line(without_secrets(reason, self._endpoint))
         return ConnectionLost(
-            f"the connection to {self._host} was closed in the middle of a turn,"
-            f" code {code}{reason}",
+            f"the connection to {self._endpoint.host} was closed in the middle of a turn,"
+            f" code {code}{f' ({said})' if said else ''}",
             upstream_code=str(code),
         )
 
@@ -161,7 +169,7 @@ async def open_connection(
         # Not "from err": the library's exceptions hold the request, and with it the token.
         raise _cause(err, endpoint) from None
     elapsed = (time.perf_counter() - started) * 1000
-    return FluxConnection(websocket, connect_ms=elapsed, host=endpoint.host)
+    return FluxConnection(websocket, connect_ms=elapsed, endpoint=endpoint)
 
 
 def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
@@ -170,10 +178,9 @@ def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
         case InvalidStatus():
             response = err.response
             body = bytes(response.body or b"")
-            return _without_token(
-                endpoint,
-                refusal(response.status_code, response.headers, body, host),
-            )
+            error = refusal(response.status_code, response.headers, body, host)
+            error.args = (without_secrets(str(error), endpoint),)
+            return error
         case TimeoutError():
             return FluxTimeout(f"{host} did not answer in time")
         case ssl.SSLCertVerificationError():
@@ -198,14 +205,3 @@ def _os_reason(err: OSError) -> str:
     # gaierror and ConnectionRefusedError hold the text in strerror; "Multiple exceptions" of
     # several addresses has none.
     return err.strerror or str(err) or type(err).__name__
-
-
-def _without_token(endpoint: Endpoint, error: EndpointError) -> EndpointError:
-    """Take secrets out of a text that the other side wrote."""
-    secrets = [endpoint.token, *endpoint.headers.values()]
-    text = str(error)
-    for secret in secrets:
-        if secret and len(secret) > 3:
-            text = text.replace(secret, "***")
-    error.args = (text,)
-    return error

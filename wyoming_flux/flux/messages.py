@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from .foreign import one_line
+
 CLOSE_STREAM: Final = '{"type":"CloseStream"}'
 """Decode what was sent, then close; gives no ``EndOfTurn``."""
 FORCE_END_TURN: Final = '{"type":"ForceEndTurn"}'
@@ -97,9 +99,9 @@ def parse(frame: str | bytes) -> Message:
         case "Connected":
             return Connected(_text(fields.get("request_id")) or None)
         case "Warning":
-            return FluxWarning(_text(fields.get("code")), _text(fields.get("description")))
+            return FluxWarning(*_said(fields))
         case "Error":
-            return FluxFault(_text(fields.get("code")), _text(fields.get("description")))
+            return FluxFault(*_said(fields))
         case str():
             return Other(kind)
         case _:
@@ -138,6 +140,11 @@ def _seconds(value: object) -> float | None:
     except OverflowError:
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _said(fields: dict[str, Any]) -> tuple[str, str]:
+    # People get to read these, in logs and answers.
+    return one_line(_text(fields.get("code"))), one_line(_text(fields.get("description")))
 
 
 def _text(value: object) -> str:

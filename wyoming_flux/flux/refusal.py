@@ -24,7 +24,7 @@ from wyoming_flux.errors import (
     Unreachable,
 )
 
-_MAX_TEXT: Final = 200
+from .foreign import one_line
 
 # What the body's code means, whatever the status. Workers AI: developers.cloudflare.com,
 # workers-ai/platform/errors; 4006, 5030, 8005 and 3021 were seen but are not documented there.
@@ -182,8 +182,8 @@ def _read(body: bytes, headers: Mapping[str, str]) -> _Body:
     )
     return _Body(
         code=edge.group(1) if edge else "",
-        message=_clean(headers.get("dg-error", "")),
-        request_id=_clean(request_id or headers.get("cf-ray", "")),
+        message=one_line(headers.get("dg-error", "")),
+        request_id=one_line(request_id or headers.get("cf-ray", "")),
         html=True,
     )
 
@@ -203,10 +203,10 @@ def _read_json(fields: dict[str, Any], headers: Mapping[str, str], request_id: s
         # Real Workers AI errors carry the number in front of the text as well.
         code = prefix.group(1)
     return _Body(
-        code=_clean(code),
-        message=_clean(message or headers.get("dg-error", "")),
+        code=one_line(code),
+        message=one_line(message or headers.get("dg-error", "")),
         source=_first(inner, ("source",)) or _first(fields, ("source",)),
-        request_id=_clean(
+        request_id=one_line(
             _first(inner, ("request_id", "requestId"))
             or _first(fields, ("request_id", "requestId"))
             or request_id
@@ -220,9 +220,3 @@ def _first(fields: dict[str, Any], names: tuple[str, ...]) -> str:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
             return str(value)
     return ""
-
-
-def _clean(text: str) -> str:
-    """One printable line of bounded length: it goes into logs and to people."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
-    return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"

@@ -97,3 +97,14 @@ def test_numbers_beyond_floats() -> None:
 def test_any_frame(frame: str | bytes) -> None:
     """No frame raises."""
     parse(frame)
+
+
+def test_what_people_read_is_one_printable_line() -> None:
+    """Codes and descriptions go into logs and answers: no control characters, bounded length."""
+    fault = parse(
+        '{"type": "Error", "code": "a\\nb", "description": "\\u001b[31m%s"}' % ("x" * 999)
+    )
+    assert isinstance(fault, FluxFault)
+    assert fault.code == "a b"
+    assert fault.description.isprintable()
+    assert len(fault.description) <= 201
