@@ -1,35 +1,14 @@
 """A loop whose clock runs fast, so that real sockets meet all deadlines in their proportion."""
 
 import asyncio
-import selectors
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from tests.bench.clock import ScaledLoop
+
 SPEED = 10.0
-"""Seconds of the loop's clock in one real second."""
-
-
-class _FastSelector(selectors.DefaultSelector):
-    """Waits a tenth of what it is asked to."""
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        return super().select(None if timeout is None else timeout / SPEED)
-
-
-class FastLoop(asyncio.SelectorEventLoop):
-    """All that waits in this loop, deadlines and simulator alike, waits a tenth of the time."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self.faults: list[dict[str, Any]] = []
-        super().__init__(_FastSelector())
-        self.set_exception_handler(lambda _, context: self.faults.append(context))
-
-    def time(self) -> float:
-        return (time.monotonic() - self._began) * SPEED
 
 
 async def _check_nothing_left(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -47,10 +26,10 @@ def run_fast() -> Callable[[Callable[[], Awaitable[Any]]], Any]:
     """Run a coroutine function with a fast clock; fails on a left task or a lost error."""
 
     def run(main: Callable[[], Awaitable[Any]]) -> Any:
-        with asyncio.Runner(loop_factory=FastLoop) as runner:
+        with asyncio.Runner(loop_factory=lambda: ScaledLoop(SPEED)) as runner:
             result = runner.run(_check_nothing_left(main))
             loop = runner.get_loop()
-            assert isinstance(loop, FastLoop)
+            assert isinstance(loop, ScaledLoop)
             assert not loop.faults, loop.faults
         return result
 
