@@ -4,17 +4,24 @@ It runs faster than real time on one core, but far too long for an event loop: s
 a thread. Its model is American English at 16 kHz; other rates are converted.
 """
 
+import itertools
 import threading
 from typing import Any, Final
+
+import numpy as np
 
 from wyoming_flux.audio import AudioFormat, Converter
 from wyoming_flux.errors import InvalidSetting
 
+from .bias import KeytermBias
 from .parameters import StreamParameters
 from .recognizer import FINISHED, FRAME_MS
 
 _MODEL_RATE: Final = 16000
 _BATCH_FRAMES: Final = 80 // FRAME_MS
+_NOISE: Final = 4
+"""Largest sample of the noise that is added: -78 dB."""
+_MOST_GUESSES: Final = 60
 _SPARE_DECODERS: Final = 2
 """Loading one takes a third of a second: so many are kept for the next connection."""
 
@@ -41,8 +48,11 @@ class PocketSphinxRecognizer:
         """Decoders are taken on the first audio, in the thread that brings it."""
         self._decoder: Any = None
         self._batch = bytearray()
+        self._room = _Room()
         self._frames = 0
         self._final: str | None = None
+        self._keyterms = parameters.keyterms
+        self._bias: KeytermBias | None = None
         rate = parameters.sample_rate
         self._converter = (
             None if rate == _MODEL_RATE else Converter(AudioFormat(rate, 2, 1), _MODEL_RATE)
@@ -93,12 +103,35 @@ class PocketSphinxRecognizer:
         if self._decoder is None:
             self._decoder = _take()
             self._decoder.start_utt()
-        self._decoder.process_raw(bytes(self._batch))
+            if self._keyterms:
+                self._bias = KeytermBias(self._keyterms, self._decoder.lookup_word)
+        self._decoder.process_raw(self._room.furnish(bytes(self._batch)))
         self._batch.clear()
 
     def _hypothesis(self) -> str:
         best = None if self._decoder is None else self._decoder.hyp()
-        return best.hypstr if best is not None else ""
+        if best is None:
+            return ""
+        if self._bias is None:
+            return str(best.hypstr)
+        others = itertools.islice(self._decoder.nbest() or (), _MOST_GUESSES)
+        return self._bias.choose([best.hypstr, *(one.hypstr for one in others if one)])
+
+
+class _Room:
+    """Adds the faint noise that every room has.
+
+    Recordings can be silent to the last bit, and PocketSphinx then hears words in the silence.
+    """
+
+    def __init__(self) -> None:
+        # The same for each connection, so that the same audio gives the same text.
+        self._noise = np.random.default_rng(1)
+
+    def furnish(self, pcm: bytes) -> bytes:
+        samples = np.frombuffer(pcm, "<i2").astype(np.int32)
+        samples += self._noise.integers(-_NOISE, _NOISE, len(samples), endpoint=True)
+        return np.clip(samples, -32768, 32767).astype("<i2").tobytes()
 
 
 def _take() -> Any:
