@@ -3,9 +3,12 @@
 import argparse
 import asyncio
 import contextlib
+import signal
+import socket
 import statistics
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,17 +39,24 @@ def entry_input(worker: stage.Worker) -> dict[str, object]:
 
 async def play(folder: Path, port: int, *, bare: bool) -> None:
     """Run until the person has had enough."""
+    if _is_taken(port):
+        raise SystemExit(f"port {port} is in use: choose another with --port")
     async with stage.Worker(token=stage.TOKEN) as worker, Instance(folder, port=port) as running:
         if not bare:
             entry = await running.add_entry("wyoming_flux", entry_input(worker))
-            async with running.websocket() as socket:
-                engine = await stage.engine_of(socket, entry)
-                await stage.make_pipeline(socket, engine, preferred=True)
+            async with running.websocket() as api:
+                engine = await stage.engine_of(api, entry)
+                await stage.make_pipeline(api, engine, preferred=True)
         print(f"Home Assistant {home_assistant_version}: {running.base}")
         print(f"  user {OWNER['username']}, password {OWNER['password']}")
         print(f"  Worker URL {worker.url}, token {stage.TOKEN}")
         print("Ctrl-C ends it.", flush=True)
         await asyncio.Event().wait()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def measure(folder: Path, runs: int) -> None:
@@ -83,14 +93,14 @@ async def measure(folder: Path, runs: int) -> None:
             "expert": {},
         }
         entries = list(wyoming.values())
-        async with running.websocket() as socket:
+        async with running.websocket() as api:
             print(f"Home Assistant {home_assistant_version}, {runs} runs each, ms from the end of")
             print("speech to the text: median (least - most), and the median above the zero")
-            zero = await _line(socket, "an engine that needs no time", entries[0], pcm, runs)
-            await _line(socket, "our entity", ours, pcm, runs, zero)
-            await _line(socket, "core's wyoming on our server", entries[2], pcm, runs, zero)
+            zero = await _line(api, "an engine that needs no time", entries[0], pcm, runs)
+            await _line(api, "our entity", ours, pcm, runs, zero)
+            await _line(api, "core's wyoming on our server", entries[2], pcm, runs, zero)
             await running.set_options(ours, plain | {"external_vad": True})
-            await _line(socket, "our entity, with HA's detection too", ours, pcm, runs, zero)
+            await _line(api, "our entity, with HA's detection too", ours, pcm, runs, zero)
             await _line(
                 socket, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero
             )
@@ -101,13 +111,13 @@ async def measure(folder: Path, runs: int) -> None:
 
 
 async def _line(
-    socket: Socket, name: str, entry: str, pcm: bytes, runs: int, zero: float | None = None
+    api: Socket, name: str, entry: str, pcm: bytes, runs: int, zero: float | None = None
 ) -> float:
-    pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
+    pipeline = await stage.make_pipeline(api, await stage.engine_of(api, entry))
     found: list[float] = []
     # The first run of a pipeline loads what later ones find.
     for number in range(runs + 1):
-        run = await stage.run_pipeline(socket, pipeline, pcm)
+        run = await stage.run_pipeline(api, pipeline, pcm)
         if run.text != stage.SENTENCE:
             raise SystemExit(f"{name}: {run.text!r}, {run.error}")
         if number:
@@ -131,8 +141,16 @@ def main() -> None:
             if arguments.measure is None
             else measure(Path(folder), arguments.measure)
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(work)
+        asyncio.run(_until_told(work))
+
+
+async def _until_told(work: Coroutine[None, None, None]) -> None:
+    """Do it until it is done, or somebody wants it to end: then Home Assistant must end, too."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 if __name__ == "__main__":

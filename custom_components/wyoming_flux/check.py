@@ -82,6 +82,8 @@ def setting_fault(
             return Fault(CONF_WORKER_URL, "insecure_token")
         case "token":
             return Fault(CONF_TOKEN, "invalid_token")
+        case "eager_eot_threshold":
+            return Fault("base", "eager_above_threshold")
         case name if options is not None and name in options:
             return Fault(name, "invalid_value", {"reason": str(error)})
         case _:

@@ -58,6 +58,7 @@ from .const import (
 )
 from .data import FluxConfigEntry
 
+_EXPERT: Final = (CONF_EOT_THRESHOLD, CONF_EAGER_EOT_THRESHOLD, CONF_EOT_TIMEOUT_MS)
 _SECTIONS: Final = (CONF_EXPERT, CONF_NETWORK)
 _PORT_RANGE: Final = (1024, 65535)
 _MINUTES_A_DAY: Final = 24 * 60
@@ -121,20 +122,19 @@ def options_schema(values: Mapping[str, Any], *, multilingual: bool) -> vol.Sche
         vol.Required(CONF_SERVE): BooleanSelector(),
         vol.Required(CONF_SERVE_PORT): _number(_PORT_RANGE, step=1),
     }
-    terms = TextSelector(TextSelectorConfig(multiple=True))
     return vol.Schema(
         {
             vol.Required(CONF_SAMPLE_RATE): _select(
                 [str(rate) for rate in SAMPLE_RATES], CONF_SAMPLE_RATE
             ),
-            vol.Optional(CONF_KEYTERMS): terms,
+            vol.Optional(CONF_KEYTERMS): TextSelector(TextSelectorConfig(multiple=True)),
             vol.Required(CONF_HOME_NAMES): BooleanSelector(),
             vol.Required(CONF_SENSITIVITY): _select(SENSITIVITIES, CONF_SENSITIVITY),
             vol.Required(CONF_NO_SPEECH_TIMEOUT): _number(
                 NO_SPEECH_TIMEOUT_RANGE, step=0.5, unit="s"
             ),
             vol.Required(CONF_MAX_TURN): _number(MAX_TURN_RANGE, step=1, unit="s"),
-            vol.Optional(CONF_WAKE_PHRASES): terms,
+            vol.Optional(CONF_WAKE_PHRASES): _chips(opt.DEFAULTS[CONF_WAKE_PHRASES]),
             vol.Optional(CONF_DAILY_MINUTES): _number((1, _MINUTES_A_DAY), step=1, unit="min"),
             vol.Required(CONF_MIP_OPT_OUT): BooleanSelector(),
             vol.Required(CONF_ENHANCED_AUDIO): BooleanSelector(),
@@ -142,7 +142,11 @@ def options_schema(values: Mapping[str, Any], *, multilingual: bool) -> vol.Sche
             vol.Required(CONF_NETWORK): section(
                 vol.Schema(network), {"collapsed": not values[CONF_SERVE]}
             ),
-            vol.Required(CONF_EXPERT): section(vol.Schema(expert), {"collapsed": True}),
+            vol.Required(CONF_EXPERT): section(
+                # Open where something is set, or was set wrongly.
+                vol.Schema(expert),
+                {"collapsed": all(values[key] is None for key in _EXPERT)},
+            ),
         }
     )
 
@@ -164,7 +168,7 @@ def flatten(user_input: Mapping[str, Any]) -> dict[str, Any]:
 def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as the form holds them, without those that are not set."""
     known = {key: value for key, value in options.items() if value is not None}
-    expert = (CONF_EOT_THRESHOLD, CONF_EAGER_EOT_THRESHOLD, CONF_EOT_TIMEOUT_MS, CONF_MODEL)
+    expert = (*_EXPERT, CONF_MODEL)
     network = (CONF_SERVE, CONF_SERVE_PORT)
     return {
         **known,
@@ -180,6 +184,18 @@ def _number(limits: tuple[float, float], *, step: float, unit: str | None = None
     if unit is not None:
         config["unit_of_measurement"] = unit
     return NumberSelector(config)
+
+
+def _chips(suggestions: list[str]) -> SelectSelector:
+    """Return a list that takes little room, with suggestions, to which anything can be added."""
+    return SelectSelector(
+        SelectSelectorConfig(
+            options=suggestions,
+            multiple=True,
+            custom_value=True,
+            mode=SelectSelectorMode.DROPDOWN,
+        )
+    )
 
 
 def _select(names: Iterable[str], translation_key: str) -> SelectSelector:

@@ -123,7 +123,7 @@ async def test_everything_changed_reaches_flux(hass: HomeAssistant, worker, set_
         ({"keyterms": [f"term {n}" for n in range(101)]}, {"keyterms": "too_many_keyterms"}),
         ({"wake_phrases": ["x" * 101]}, {"wake_phrases": "invalid_value"}),
         # Inside a section the frontend shows no error, so it stands above the form.
-        ({"eager_eot_threshold": 0.9, "eot_threshold": 0.6}, {"base": "invalid_value"}),
+        ({"eager_eot_threshold": 0.9, "eot_threshold": 0.6}, {"base": "eager_above_threshold"}),
     ],
 )
 async def test_value_cannot_work(

@@ -24,9 +24,6 @@ from wyoming_flux.settings import MODELS, SAMPLE_RATES, SENSITIVITIES
 INTEGRATION = Path(__file__).parents[2] / "custom_components" / "wyoming_flux"
 ENGLISH: dict[str, Any] = json.loads((INTEGRATION / "translations" / "en.json").read_text("utf-8"))
 
-# Faults that the options, which make no connection, cannot have.
-CONNECTION_ONLY = {"refused_keyterms"}
-
 
 def strings(name: str, call: str, position: int) -> set[str]:
     """Return the literal strings that a module passes to a call at a position."""
@@ -76,6 +73,7 @@ def test_every_fault_has_a_text() -> None:
     checked = strings("check.py", "Fault", 1)
     flow = strings("config_flow.py", "Fault", 1)
     assert set(ENGLISH["config"]["error"]) == checked | flow
+    # The options make no connection.
     unconnected = {
         "invalid_value",
         "keyterm_too_long",
@@ -83,8 +81,9 @@ def test_every_fault_has_a_text() -> None:
         "plain_keyterms",
         "plain_mip_opt_out",
         "plain_sample_rate",
+        "eager_above_threshold",
     }
-    assert set(ENGLISH["options"]["error"]) == unconnected - CONNECTION_ONLY
+    assert set(ENGLISH["options"]["error"]) == unconnected
 
 
 def test_every_choice_has_a_text() -> None:
