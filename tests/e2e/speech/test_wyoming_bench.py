@@ -1,4 +1,4 @@
-"""wyoming-bench, a Wyoming client that others have written, against our server in both its modes."""
+"""wyoming-bench, a Wyoming client of others, against our server in both its modes."""
 
 import asyncio
 import re
