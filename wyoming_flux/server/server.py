@@ -24,6 +24,8 @@ from .usage import DailyMinutes
 
 _LOGGER = logging.getLogger(__name__)
 
+_SETTLE: Final = 0.1
+"""Seconds for what is on its way when the server is stopped."""
 _MOST_STRANGERS: Final = 100
 """Addresses of refused clients that are remembered, so that each is logged once."""
 
@@ -99,9 +101,12 @@ class Server:
         is over some two seconds later. May be called again, and without :meth:`start`.
         """
         error = Busy("The server is stopping; try again in a moment.")
-        self._service.stopping = error
         self._close_listener()
         try:
+            if self._connections:
+                # What clients have sent by now may be a turn, though nobody has read it yet.
+                await asyncio.sleep(min(_SETTLE, grace))
+            self._service.stopping = error
             for connection in list(self._connections):
                 if not connection.busy:
                     connection.close()
