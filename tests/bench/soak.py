@@ -44,7 +44,7 @@ HANGS: Final = 60.0
 LATE: Final = 8.0 + 8.0
 """Seconds that faults and the replays after them may add."""
 MOST_GROWTH_MB: Final = 32.0
-"""Memory that may be added after the first tenth of the turns."""
+"""Memory that may be added after the first half of the turns."""
 
 # A refusal of parameters is remembered for all turns; a short stall loses messages, as no network
 # does.
@@ -173,8 +173,8 @@ class Verdict:
     leaked_tasks: list[str] = field(default_factory=list)
     files: tuple[int, int] = (0, 0)
     """Open file descriptors at the start and at the end."""
-    memory_mb: tuple[float, float] = (0.0, 0.0)
-    """Resident, after a tenth of the turns and at the end."""
+    memory_mb: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Resident: at the start, after half of the turns, and at the end."""
     slowest: float = 0.0
     """Longest time by which the loop was late."""
 
@@ -182,7 +182,7 @@ class Verdict:
     def good(self) -> bool:
         """Whether nothing is wrong."""
         wrong = (self.lost, self.mixed_up, self.late, self.logged, self.leaked_tasks)
-        grown = self.memory_mb[1] - self.memory_mb[0]
+        grown = self.memory_mb[2] - self.memory_mb[1]
         return not any(wrong) and self.files[1] <= self.files[0] and grown <= MOST_GROWTH_MB
 
     def __str__(self) -> str:
@@ -200,7 +200,9 @@ class Verdict:
             f"logged errors  {len(self.logged)}",
             f"leaked tasks   {len(self.leaked_tasks)}",
             f"files          {self.files[0]} at the start, {self.files[1]} at the end",
-            "memory         {:.1f} MB after a tenth, {:.1f} MB at the end".format(*self.memory_mb),
+            "memory (MB)    {:.1f} at the start, {:.1f} half-way, {:.1f} at the end".format(
+                *self.memory_mb
+            ),
             f"loop late by   {self.slowest * 1000:.0f} ms at most",
         ]
         for name in ("lost", "mixed_up", "late", "logged", "leaked_tasks"):
@@ -252,8 +254,8 @@ class Soak:
         if self._next >= len(self._planned):
             return None
         self._next += 1
-        if self._next == len(self._planned) // 10:
-            self._verdict.memory_mb = (resident_mb(), 0.0)
+        if self._next == len(self._planned) // 2:
+            self._verdict.memory_mb = (self._verdict.memory_mb[0], resident_mb(), 0.0)
         return self._planned[self._next - 1]
 
     async def _turn(
@@ -380,6 +382,7 @@ async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
     # What is made once and for all is there before anything is counted.
     await loop.run_in_executor(None, int)
     verdict.files = (_open_files(), 0)
+    verdict.memory_mb = (resident_mb(), 0.0, 0.0)
     async with SoakSimulator({plan.number: plan for plan in planned}) as simulator:
         endpoint = Endpoint.from_url(simulator.url, route="workers-ai", token="soak-token")
         server = Server(
@@ -401,7 +404,7 @@ async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     verdict.leaked_tasks += [task.get_name() for task in left]
     verdict.files = (verdict.files[0], _open_files())
-    verdict.memory_mb = (verdict.memory_mb[0], resident_mb())
+    verdict.memory_mb = (*verdict.memory_mb[:2], resident_mb())
 
 
 def _is_of_a_turn(name: str) -> bool:
