@@ -1,10 +1,11 @@
 """Home Assistant in the test's own process, the integration in it, the simulator on loopback."""
 
 import asyncio
+import functools
 import math
 import struct
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import PropertyMock, patch
@@ -31,6 +32,7 @@ from websockets.http11 import Request, Response
 # Imported first: Home Assistant's test tools have a package of this name, too.
 import custom_components.wyoming_flux  # noqa: F401
 from wyoming_flux import __version__
+from wyoming_flux.flux import Endpoint
 from wyoming_flux.simulator import Simulator
 
 DOMAIN = "wyoming_flux"
@@ -96,6 +98,17 @@ async def start_worker() -> AsyncGenerator[StartWorker]:
 async def worker(start_worker: StartWorker) -> Worker:
     """A Worker in good health that hears one sentence."""
     return await start_worker()
+
+
+@pytest.fixture
+def deepgram() -> Callable[[], AbstractContextManager[object]]:
+    """Return what makes an entry take its endpoint, whose name does not say so, for Deepgram's."""
+
+    def take() -> AbstractContextManager[object]:
+        from_url = functools.partial(Endpoint.from_url, route="deepgram")
+        return patch("custom_components.wyoming_flux.Endpoint.from_url", from_url)
+
+    return take
 
 
 @pytest.fixture

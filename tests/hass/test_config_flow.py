@@ -368,6 +368,23 @@ async def test_reconfigure_to_a_worker_that_cannot_do_the_options(
     await hass.async_block_till_done()
 
 
+async def test_reconfigure_to_a_worker_without_the_model(
+    hass: HomeAssistant, worker, start_worker, set_up, deepgram
+) -> None:
+    """An entry in ten languages cannot be moved to Cloudflare, which has one."""
+    with deepgram():
+        entry = await set_up(
+            await start_worker(profile="deepgram"), {"model": "flux-general-multi"}
+        )
+    form = await entry.start_reconfigure_flow(hass)
+    form = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": worker.url}
+    )
+    assert form["errors"] == {"base": "invalid_value"}
+    assert "flux-general-multi" in form["description_placeholders"]["reason"]
+    assert worker.connections == []
+
+
 async def test_reconfigure_to_an_endpoint_in_use(
     hass: HomeAssistant, worker, start_worker, set_up
 ) -> None:

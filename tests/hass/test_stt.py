@@ -77,6 +77,21 @@ async def test_options_change_what_it_says_of_itself(hass: HomeAssistant, worker
     )
 
 
+async def test_ten_languages_at_deepgram(
+    hass: HomeAssistant, start_worker, set_up, audio, hear, deepgram
+) -> None:
+    """With the multilingual model the pipeline's language is Flux's hint, without its region."""
+    flux = await start_worker(profile="deepgram", ingest_rate=0)
+    with deepgram():
+        await set_up(flux, {"model": "flux-general-multi"})
+    assert {"de", "de-AT", "ja", "en-US"} <= set(entity(hass).supported_languages)
+    result = await hear(audio.chunks(audio.sentence()), "de-AT")
+    assert result.text == SENTENCE
+    query = flux.connections[-1].query
+    assert ("model", "flux-general-multi") in query
+    assert [value for name, value in query if name == "language_hint"] == ["de"]
+
+
 async def test_answers_while_the_microphone_is_open(
     hass: HomeAssistant, worker, set_up, audio, hear, eventually
 ) -> None:
