@@ -25,6 +25,8 @@ class _Turn:
     began: float = 0.0
     first_text_at: float = 0.0
     last_at: float = 0.0
+    command: str | None = None
+    """The text without a wake phrase in front; None until somebody asks."""
 
 
 class Texts:
@@ -64,6 +66,7 @@ class Texts:
                 turn.began = guess if word_at is None else word_at
             self._size += len(text) - len(turn.text)
             turn.text = text
+            turn.command = None
             self.changed_at = heard_at
         if info.event is not TurnEvent.END_OF_TURN:
             return passed
@@ -140,13 +143,19 @@ class Texts:
     def _visible(self, index: int, turn: _Turn) -> str:
         if not self._phrases or not self._is_early(index, turn):
             return turn.text
-        found = list(_WORD.finditer(turn.text))
+        if turn.command is None:
+            # Asked for with every frame that is sent, while the text changes now and then.
+            turn.command = self._without_phrase(turn.text)
+        return turn.command
+
+    def _without_phrase(self, text: str) -> str:
+        found = list(_WORD.finditer(text))
         words = tuple(match.group().casefold() for match in found)
         for phrase in self._phrases:
             if words[: len(phrase)] == phrase:
                 rest = found[len(phrase) :]
-                return turn.text[rest[0].start() :] if rest else ""
-        return turn.text
+                return text[rest[0].start() :] if rest else ""
+        return text
 
 
 class Partials:

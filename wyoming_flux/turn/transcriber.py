@@ -92,6 +92,7 @@ class Transcriber:
 
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Transcript | WyomingFluxError] = self._loop.create_future()
+        self._waiting: list[asyncio.Future[None]] = []
         self._tracker = Tracker(turn, force_end_turn=connector.endpoint.knows_force_end_turn)
         self._begun = False
         self._link: asyncio.Task[None] | None = None
@@ -160,7 +161,12 @@ class Transcriber:
         the transcriber was closed before.
         """
         self.start()
-        outcome = await asyncio.shield(self._outcome)
+        if not self._outcome.done():
+            # Not shield(): it would take one more round of the loop on the way to the answer.
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            await waiter
+        outcome = self._outcome.result()
         if isinstance(outcome, WyomingFluxError):
             # Raised once per caller: without this the tracebacks would pile up.
             raise outcome.with_traceback(None)
@@ -170,6 +176,7 @@ class Transcriber:
         """Give up: close Flux, end everything that was begun; idempotent, at most some seconds."""
         self._closed = True
         self._outcome.cancel()
+        self._wake_waiting()
         self._stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -221,7 +228,14 @@ class Transcriber:
         if self._audio_at is not None:
             self.stats.after_audio_ms = (self._loop.time() - self._audio_at) * 1000
         self._outcome.set_result(outcome)
+        self._wake_waiting()
         self._stop()
+
+    def _wake_waiting(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting.clear()
 
     def _stop(self) -> None:
         self._forwarding = False
@@ -280,9 +294,17 @@ class Transcriber:
                 self._lose(connection, err)
             finally:
                 sender.cancel()
-                await connection.close()
+                await self._close(connection)
         except Exception as err:
             self._fail(err)
+
+    async def _close(self, connection: Connection) -> None:
+        try:
+            if self.done:
+                # Whoever waits for the answer comes first: closing takes its time.
+                await asyncio.sleep(0)
+        finally:
+            await connection.close()
 
     async def _open(self) -> Connection | None:
         tracker = self._tracker
