@@ -151,14 +151,14 @@ def collect(hass: HomeAssistant) -> tuple[str, ...]:
         if not async_should_expose(hass, _ASSISTANT, state.entity_id):
             continue
         entry = entities.async_get(state.entity_id)
-        names = tuple(name for name in intent.async_get_entity_aliases(hass, entry, state=state))
+        names = tuple(intent.async_get_entity_aliases(hass, entry, state=state))
         short = ""
         if entry is not None:
             if (area_id := er.async_get_effective_area_id(hass, entry)) is not None:
                 in_area[area_id] = in_area.get(area_id, 0) + 1
-            if er.async_get_full_entity_name(hass, entry) in names:
+            if er.COMPUTED_NAME in entry.aliases:
                 # Where the user took the name off the list, its short form is not wanted either.
-                short = er.async_get_unprefixed_name(hass, entry)
+                short = _short_name(hass, entry)
         things.append(Thing(state.domain, names, short))
     areas = ar.async_get(hass).areas.values()
     on_floor: dict[str, int] = {}
@@ -173,6 +173,19 @@ def collect(hass: HomeAssistant) -> tuple[str, ...]:
         ],
         things,
     )
+
+
+@callback
+def _short_name(hass: HomeAssistant, entry: er.RegistryEntry) -> str:
+    """Return an entity's name without that of its device; "" if it has none of its own."""
+    name = entry.name or entry.original_name or ""
+    device = dr.async_get(hass).async_get(entry.device_id) if entry.device_id else None
+    prefix = (device.name_by_user or device.name or "") if device is not None else ""
+    if prefix and name.casefold().startswith(prefix.casefold()):
+        rest = name[len(prefix) :]
+        # "Lampshade" is no "shade" of the device "Lamp".
+        name = rest.lstrip(" -:") if rest[:1] in ("", " ", "-", ":") else name
+    return name
 
 
 @callback

@@ -140,6 +140,46 @@ async def test_names_of_a_home(hass: HomeAssistant, home: MockConfigEntry) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("own", "short"),
+    [
+        ("Ecobee fan", "fan"),
+        ("ecobee - Fan", "Fan"),
+        ("Ecobeeline", "Ecobeeline"),
+        ("Ecobee", None),
+        ("Fan", "Fan"),
+    ],
+)
+async def test_names_with_and_without_the_device(
+    hass: HomeAssistant, home: MockConfigEntry, own: str, short: str | None
+) -> None:
+    """Whether an integration puts the device's name in front itself or not."""
+    (heater,) = dr.async_entries_for_config_entry(dr.async_get(hass), home.entry_id)
+    er.async_get(hass).async_get_or_create(
+        "vacuum",
+        "test",
+        "fan",
+        config_entry=home,
+        device_id=heater.id,
+        original_name=own,
+        suggested_object_id="fan",
+    )
+    hass.states.async_set("vacuum.fan", "on")
+    async_expose_entity(hass, ASSISTANT, "vacuum.fan", True)
+    found = collect(hass)[7:]
+    assert found[-1] == (short if short is not None else found[0])
+    assert "Ecobee" in found[0]
+
+
+async def test_name_that_was_taken_off(hass: HomeAssistant, home: MockConfigEntry) -> None:
+    """Where the user left only aliases, neither the name nor its short form is told."""
+    er.async_get(hass).async_update_entity("switch.power", aliases=["Turbo"])
+    found = collect(hass)
+    assert "Turbo" in found
+    assert "Boost mode" not in found
+    assert "Ecobee Boost mode" not in found
+
+
 async def test_things_without_a_registry_entry(hass: HomeAssistant, home: MockConfigEntry) -> None:
     """Things from YAML have a name, too."""
     hass.states.async_set("script.movie", "off", {"friendly_name": "Movie night"})

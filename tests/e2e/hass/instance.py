@@ -172,6 +172,8 @@ class Instance:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 env=environment,
+                # Not from the repository, where it would find custom_components itself.
+                cwd=self.folder,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while True:
