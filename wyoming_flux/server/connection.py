@@ -184,7 +184,9 @@ class Connection(asyncio.BufferedProtocol):
         if not self.closing:
             self.closing = True
             self._closing_since = self._loop.time()
+            # Not left to the garbage collector, which may come after a thousand such clients.
             self._held.clear()
+            self._parser.clear()
 
     def _hang_up(self, *, linger: bool) -> None:
         transport = self._transport

@@ -68,12 +68,19 @@ class EventParser:
         try:
             rest = self._parse(data, events)
         except InvalidEvent as error:
-            self.error = error
-            self._head = self._line = None
+            # A new one: the traceback of this one, and its causes, hold on to what was read.
+            self.error = InvalidEvent(str(error))
+            self.clear()
             return events
         if rest < len(data):
             self._buffer += memoryview(data)[rest:]
         return events
+
+    def clear(self) -> None:
+        """Forget half an event: nobody waits for the other half any more."""
+        self._buffer.clear()
+        self._head = self._line = None
+        self._need = 0
 
     def _parse(self, data: bytes, events: list[Event]) -> int:
         """Append what is complete to *events*; return where the incomplete rest begins."""

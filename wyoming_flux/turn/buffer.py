@@ -56,6 +56,11 @@ class AudioBuffer:
         """Throw away what was not taken yet."""
         del self._data[self._cursor - self._start :]
 
+    def clear(self) -> None:
+        """Throw away everything: none of it will be sent any more."""
+        self._start = self._cursor = self._end
+        self._data = bytearray()
+
     @property
     def _end(self) -> int:
         return self._start + len(self._data)

@@ -243,6 +243,8 @@ class Transcriber:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # Not left to the garbage collector, which may come after a thousand such turns.
+        self._buffer.clear()
         self._leave_link()
 
     def _leave_link(self) -> None:

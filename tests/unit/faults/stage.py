@@ -124,9 +124,13 @@ class MemoryClient:
 
     async def say(self, *events: Event) -> None:
         """Send events, as fast as the server reads."""
-        data = b"".join(encode(event) for event in events)
-        while data:
+        for event in events:
             await self._wire.readable()
+            self.feed(encode(event))
+
+    def feed(self, data: bytes) -> None:
+        """Send bytes, whether the server wants to read or not."""
+        while data and not self._wire.closed.is_set():
             buffer = self._connection.get_buffer(-1)
             size = min(len(buffer), len(data))
             buffer[:size] = data[:size]
