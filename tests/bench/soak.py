@@ -284,7 +284,7 @@ class Soak:
             spent = loop.time() - began
             if spent > len(plan.audio) / 2 / RATE + LATE:
                 verdict.late.append(f"{plan}: {spent:.1f} s")
-            self._judge(plan, answer)
+            self.judge(plan, answer)
         finally:
             streaming.cancel()
             await asyncio.wait([streaming])
@@ -324,7 +324,8 @@ class Soak:
                     pass
         return False
 
-    def _judge(self, plan: Plan, answer: Event | None) -> None:
+    def judge(self, plan: Plan, answer: Event | None) -> None:
+        """Hold an answer against its plan; None: the connection was closed without one."""
         verdict, trouble = self._verdict, plan.trouble
         lasting = trouble is not None and trouble.effect is Effect.LASTING
         if answer is None:
