@@ -102,7 +102,7 @@ async def measure(folder: Path, runs: int) -> None:
             await running.set_options(ours, plain | {"external_vad": True})
             await _line(api, "our entity, with HA's detection too", ours, pcm, runs, zero)
             await _line(
-                socket, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero
+                api, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero
             )
         # What is sent to Flux comes in frames, so its answer waits for the end of one.
         due = round(end * 1000) + SIMULATED_PAUSE_MS
