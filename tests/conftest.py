@@ -1,8 +1,9 @@
 """What all tests share: hypothesis profiles, virtual time, and Flux in memory."""
 
 import asyncio
+import logging
 import selectors
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -186,3 +187,44 @@ def spoken() -> Callable[..., bytes]:
         return b"".join(kinds[i % 2](length, rate=rate) for i, length in enumerate(lengths))
 
     return make
+
+
+class _SecretsWatch(logging.Handler):
+    """Looks for tokens and headers of endpoints in all that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.secrets: set[str] = set()
+        self.told: list[str] = []
+
+    def learn(self, endpoint: Endpoint) -> None:
+        """Remember what must not be seen; too short a secret is a word like any other."""
+        secrets = {one for one in (endpoint.token, *endpoint.headers.values()) if one}
+        self.secrets |= {one for one in secrets if len(one) >= 8}
+        self.look(repr(endpoint), str(endpoint))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.look(logging.Formatter().format(record), repr(record.args))
+
+    def look(self, *texts: str) -> None:
+        """Take note of a text that tells a secret."""
+        self.told += [text for text in texts for secret in self.secrets if secret in text]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrets_watch() -> Iterator[_SecretsWatch]:
+    """Fail at the end of the run if a log line, or an endpoint's repr, held a test's secret."""
+    watch = _SecretsWatch()
+    original = Endpoint.from_url.__func__  # type: ignore[attr-defined]  # of a classmethod
+
+    def from_url(cls: type[Endpoint], *arguments: Any, **options: Any) -> Endpoint:
+        endpoint: Endpoint = original(cls, *arguments, **options)
+        watch.learn(endpoint)
+        return endpoint
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Endpoint, "from_url", classmethod(from_url))
+        logging.getLogger().addHandler(watch)
+        yield watch
+        logging.getLogger().removeHandler(watch)
+    assert not watch.told, f"a secret was told: {watch.told}"

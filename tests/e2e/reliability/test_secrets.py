@@ -1,0 +1,106 @@
+"""A token and a header travel to Flux and nowhere else, whatever goes wrong or is logged."""
+
+import asyncio
+import gc
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from wyoming.asr import Transcribe
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncClient
+
+from tests.unit.faults.matrix import TROUBLES
+from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.server import Server, ServerSettings
+from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.simulator import Simulator, speak
+from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault, Refuse
+
+Run = Callable[[Callable[[], Awaitable[Any]]], Any]
+
+TOKEN = "a-token-that-nobody-may-see"
+HEADER = "a-header-that-nobody-may-see"
+FORMAT = {"rate": 16000, "width": 2, "channels": 1}
+
+ECHOES: tuple[Fault, ...] = (
+    Refuse(status=403, body=f"Authorization: Bearer {TOKEN} is not allowed"),
+    Refuse(status=400, body=json.dumps({"code": "x", "message": f"{TOKEN} and {HEADER}"})),
+    Refuse(status=302, location=f"http://127.0.0.1/?token={TOKEN}", body=""),
+    Drop(after=0.2, code=1011, reason=f"{HEADER}"),
+    ErrorMessage(after=0.2, code="X", description=f"token {TOKEN}, header {HEADER}"),
+)
+CASES = [*((one.name, one.faults) for one in TROUBLES), *((repr(e)[:12], (e,)) for e in ECHOES)]
+
+
+def secrets_in(*texts: object) -> list[str]:
+    """Return the texts that tell a secret."""
+    return [str(text) for text in texts if TOKEN in str(text) or HEADER in str(text)]
+
+
+def reprs() -> list[str]:
+    """Return the repr of all that the library has made and not given up yet."""
+    ours = [(one, str(type(one).__module__)) for one in gc.get_objects()]
+    product = [
+        one
+        for one, module in ours
+        if module.startswith("wyoming_flux.") and ".simulator" not in module
+    ]
+    assert product
+    return [text for one in product for text in (repr(one), str(one))]
+
+
+async def answers(uri: str) -> list[str]:
+    """Take a turn; return all that the server says to it."""
+    client = AsyncClient.from_uri(uri)
+    await client.connect()
+    await client.write_event(Transcribe().event())
+    await client.write_event(AudioStart(**FORMAT).event())
+    audio = bytes(16000) + speak("lock the door") + bytes(3200)
+    for at in range(0, len(audio), 3200):
+        await client.write_event(AudioChunk(**FORMAT, audio=audio[at : at + 3200]).event())
+    await client.write_event(AudioStop().event())
+    said = []
+    async with asyncio.timeout(60):
+        while (event := await client.read_event()) is not None:
+            said.append(json.dumps([event.type, event.data]))
+            if event.type in ("transcript", "error"):
+                break
+    await client.disconnect()
+    return said
+
+
+@pytest.mark.parametrize(("name", "faults"), CASES, ids=[name for name, _ in CASES])
+def test_nobody_sees_a_secret(
+    run_fast: Run, caplog: pytest.LogCaptureFixture, name: str, faults: tuple[Fault, ...]
+) -> None:
+    """Not the client, not the log at its most talkative, not a repr; only the upgrade request."""
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+
+    async def main() -> bool:
+        async with Simulator(recognizer="coded", faults=faults) as flux:
+            endpoint = Endpoint.from_url(
+                flux.url, route="workers-ai", token=TOKEN, headers={"X-Secret": HEADER}
+            )
+            server = Server(
+                Connector(endpoint),
+                FluxSettings(),
+                TurnSettings(),
+                ServerSettings(uri="tcp://127.0.0.1:0", debug=True),
+            )
+            await server.start()
+            seen.extend(await answers(server.uri))
+            seen.extend(reprs())
+            await server.stop()
+            headers = flux.connections[0].request.headers
+            return headers["authorization"] == f"Bearer {TOKEN}" and headers["x-secret"] == HEADER
+
+    assert run_fast(main), "the request must hold them"
+    assert seen
+    ours = [one for one in caplog.records if ".simulator" not in one.name]
+    assert ours
+    formatted = [logging.Formatter().format(record) for record in ours]
+    assert not secrets_in(*seen, *formatted, *(record.__dict__ for record in ours))
