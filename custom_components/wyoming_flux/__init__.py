@@ -100,18 +100,15 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
     )
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
 
-    server = NetworkServer(hass, entry) if known[CONF_SERVE] else None
-
     async def stop(_event: Event) -> None:
         # Entries are not unloaded when Home Assistant stops, and what was counted is written by
         # the storage itself.
-        if server is not None:
-            await server.async_stop()
         await data.async_stop()
 
     entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, stop))
-    if server is not None:
-        entry.async_on_unload(server.async_stop)
+    if known[CONF_SERVE]:
+        server = NetworkServer(hass, entry)
+        data.on_stop.append(server.async_stop)
         await server.async_start()
     return True
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from homeassistant.config_entries import ConfigEntry
@@ -32,6 +33,8 @@ class FluxData:
     """How many key terms did not fit."""
     stopping: bool = False
     """Whether the entry is being unloaded, or Home Assistant stops: no new turns."""
+    on_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What else has to end."""
     _running: set[Transcriber] = field(default_factory=set)
 
     def begin(self, language: str) -> Transcriber:
@@ -58,4 +61,5 @@ class FluxData:
         """End every turn that runs, and let no other begin."""
         self.stopping = True
         self.health.async_stop()
-        await asyncio.gather(*(self.async_end(turn) for turn in tuple(self._running)))
+        turns = [self.async_end(turn) for turn in tuple(self._running)]
+        await asyncio.gather(*turns, *(stop() for stop in self.on_stop))

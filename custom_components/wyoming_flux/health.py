@@ -48,6 +48,9 @@ _ERRORS: Final[dict[str, type[EndpointError]]] = {
 }
 """Errors of turns on the network by their code; ``quota`` may be our own limit."""
 
+_NETWORK: Final = frozenset({Unreachable.code, FluxTimeout.code, ConnectionLost.code})
+"""Codes of one cause, which a bad network gives in turn: said once for all of them."""
+
 RETRY_FIRST: Final = 30.0
 RETRY_LONGEST: Final = 600.0
 """Seconds until the next look at an endpoint that was lost; doubled each time."""
@@ -109,10 +112,11 @@ class Health:
     def failed(self, error: WyomingFluxError) -> None:
         """Flux could not be used: one line in the log until it can be used again."""
         self.last_error = error.code
-        known = self._failing == error.code
+        cause = "network" if error.code in _NETWORK else error.code
+        known = self._failing == cause
         _LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s: %s", self._entry.title, error)
         if isinstance(error, EndpointError):
-            self._failing = error.code
+            self._failing = cause
             self.available = False
             self._act_on(error)
         self._parameters_seen()

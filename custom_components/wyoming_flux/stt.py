@@ -176,7 +176,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
             answer.cancel()
             # The network may take its time to close; the pipeline goes on meanwhile.
             _ = self._task(data.async_end(turn), "closes the turn")
-            await _let_go(source, reader)
+            await _let_go(source, reader, answer)
 
     def _succeeded(self, transcript: Transcript, turn: Transcriber, intake: Intake) -> SpeechResult:
         response_ms = intake.meter.since_speech_ms if transcript.text else None
@@ -218,8 +218,13 @@ async def _read(source: AsyncIterator[bytes], intake: Intake, turn: Transcriber)
     turn.end()
 
 
-async def _let_go(source: AsyncIterator[bytes], reader: asyncio.Task[None]) -> None:
-    await asyncio.wait((reader,), timeout=_LET_GO)
+async def _let_go(
+    source: AsyncIterator[bytes], reader: asyncio.Task[None], answer: asyncio.Task[Transcript]
+) -> None:
+    done, _ = await asyncio.wait((reader, answer), timeout=_LET_GO)
+    for task in done:
+        # What one of them came to after the other had decided concerns nobody any more.
+        _ = task.cancelled() or task.exception()
     if not reader.done() or not isinstance(source, _Closable):
         return
     try:

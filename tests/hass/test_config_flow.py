@@ -93,7 +93,8 @@ async def test_entry_is_made_of_what_was_typed(hass: HomeAssistant, start_worker
     check = worker.connections[0]
     assert ("sample_rate", "24000") in check.query
     assert [term for name, term in check.query if name == "keyterm"] == ["Ecobee", "Nabu Casa"]
-    assert bytes(check.audio) == bytes(24000)
+    assert 0 < len(check.audio) <= 24000
+    assert not any(check.audio)
     assert check.mistakes == []
 
 

@@ -16,6 +16,7 @@ from pytest_homeassistant_custom_component.common import (
     async_fire_time_changed,
 )
 
+from wyoming_flux import errors
 from wyoming_flux.simulator import faults
 
 ENGINE = "stt.deepgram_flux"
@@ -187,6 +188,19 @@ async def test_token_fails_later(
     await hass.async_block_till_done()
     assert (await hear(audio.microphone(audio.tone(1.6)))).text == SENTENCE
     assert available(hass)
+
+
+async def test_bad_network_is_said_once(
+    hass: HomeAssistant, worker, set_up, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network that fails in one way after the other is one line, until it has worked again."""
+    health = (await set_up(worker)).runtime_data.health
+    for error in (errors.Unreachable("a"), errors.FluxTimeout("b"), errors.ConnectionLost("c")):
+        health.failed(error)
+    assert len(warnings(caplog)) == 1
+    health.succeeded()
+    health.failed(errors.Unreachable("d"))
+    assert len(warnings(caplog)) == 2
 
 
 async def test_ten_turns_a_reload_and_a_stop_are_quiet(
