@@ -106,6 +106,9 @@ class MemoryConnection:
     async def close(self) -> None:
         await self._transport.close()
         if self.session is not None:
+            # Bounded like the real one, which aborts its socket after a second.
+            await asyncio.wait([self.session], timeout=1.0)
+            self.session.cancel()
             await asyncio.wait([self.session])
 
     async def _send(self, frame: str | bytes) -> None:

@@ -150,6 +150,9 @@ class Turn:
             utterance.start()
             pump = self._service.spawn(self._pump(utterance), f"wyoming-flux audio {self._number}")
             self._answered(await utterance.result())
+        except WyomingFluxError as error:
+            # Here, not above: closing Flux may take a second, for which nobody should wait.
+            self._refuse(error)
         finally:
             if pump is not None:
                 pump.cancel()
