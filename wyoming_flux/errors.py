@@ -25,6 +25,7 @@ The message of each is one sentence that a person can act on. It never holds a t
 query string. ``invalid-setting`` never travels over Wyoming: settings are checked before serving.
 """
 
+import os
 from typing import ClassVar
 
 
@@ -170,3 +171,16 @@ class ConnectionLost(EndpointError):
 
     code = "connection-lost"
     retryable = True
+
+
+def os_reason(error: BaseException) -> str:
+    """Return what the operating system says of a fault, for a sentence to a person.
+
+    asyncio puts a sentence of its own around it, with addresses that the person knows already; and
+    where it tried several addresses, ``errno`` is missing.
+    """
+    number = getattr(error, "errno", None) or 0
+    # Numbers of unknown host names are negative, and are the resolver's.
+    if number > 0:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

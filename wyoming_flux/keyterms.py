@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from wyoming_flux.errors import os_reason
+
 from .errors import InvalidSetting
 from .settings import MAX_KEYTERM_CHARACTERS, MAX_KEYTERMS
 
@@ -112,9 +114,8 @@ def read_file(path: str | Path) -> tuple[str, ...]:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InvalidSetting(
-            SETTING, f"The key term file {str(path)!r} cannot be read: {reason}."
+            SETTING, f"The key term file {str(path)!r} cannot be read: {os_reason(error)}."
         ) from error
     if len(content) > MAX_FILE_BYTES:
         raise InvalidSetting(

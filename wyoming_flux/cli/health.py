@@ -8,7 +8,7 @@ from typing import Final
 from wyoming.client import AsyncClient
 from wyoming.info import Describe, Info
 
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, os_reason
 from wyoming_flux.server.address import parse_uri
 
 from . import command, values
@@ -73,7 +73,7 @@ async def _ask(uri: str, seconds: float) -> str:
     except TimeoutError:
         raise _Unhealthy(f"{uri} did not answer within {seconds:g} s") from None
     except OSError as error:
-        raise _Unhealthy(f"{uri} cannot be reached: {error.strerror or error}") from error
+        raise _Unhealthy(f"{uri} cannot be reached: {os_reason(error)}") from error
     finally:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1):

@@ -13,7 +13,13 @@ from wyoming.error import Error
 from wyoming.event import Event
 
 from wyoming_flux.audio import AudioFormat
-from wyoming_flux.errors import ConnectionLost, FluxTimeout, Unreachable, WyomingFluxError
+from wyoming_flux.errors import (
+    ConnectionLost,
+    FluxTimeout,
+    Unreachable,
+    WyomingFluxError,
+    os_reason,
+)
 from wyoming_flux.turn import Trigger
 
 from .outcome import Display, Outcome
@@ -76,7 +82,7 @@ async def transcribe(
     try:
         await client.connect()
     except (OSError, TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or "it does not answer"
+        reason = "it does not answer" if isinstance(error, TimeoutError) else os_reason(error)
         raise Unreachable(f"the server {uri} cannot be reached: {reason}") from error
     connect_ms = (time.perf_counter() - started) * 1000
     display.event(f"connected to {uri}")

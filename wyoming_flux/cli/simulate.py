@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 
 # Imported when it runs, so that every other command starts without it.
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ async def run(args: argparse.Namespace) -> int:
             await stop.wait()
     except OSError as error:
         print(
-            f"wyoming-flux simulate: cannot listen on {args.uri}: {error.strerror or error}",
+            f"wyoming-flux simulate: cannot listen on {args.uri}: {os_reason(error)}",
             file=sys.stderr,
         )
         return 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wyoming_flux.audio import AudioFormat
-from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
 from wyoming_flux.server.address import parse_uri
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, TurnSettings
@@ -162,7 +162,7 @@ async def _transcribe_one(name: str, job: _Job) -> int:
         display.failed(str(error), code or "internal")
         return command.ERROR
     except OSError as error:
-        display.failed(f"cannot be read: {error.strerror or error}", "unreadable")
+        display.failed(f"cannot be read: {os_reason(error)}", "unreadable")
         return command.ERROR
     display.done(outcome)
     return 0 if outcome.text else NOTHING

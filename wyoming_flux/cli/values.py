@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, os_reason
 
 from .options import BY_NAME, OPTIONS, OTHER_VARIABLES, PREFIX, Option, options_of, yes_or_no
 
@@ -126,9 +126,8 @@ def _read_file(option: Option, source: str, path: str) -> str:
     except UnicodeDecodeError:
         raise InvalidSetting(option.name, f"{source}: the file {path} is not text") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InvalidSetting(
-            option.name, f"{source}: the file {path} cannot be read: {reason}"
+            option.name, f"{source}: the file {path} cannot be read: {os_reason(error)}"
         ) from None
     if len(content) > _MAX_FILE:
         raise InvalidSetting(option.name, f"{source}: the file {path} is too large")

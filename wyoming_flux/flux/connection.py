@@ -24,6 +24,7 @@ from wyoming_flux.errors import (
     FluxTimeout,
     NotFlux,
     Unreachable,
+    os_reason,
 )
 
 from .endpoint import Endpoint
@@ -196,12 +197,6 @@ def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
         case InvalidHandshake() | ValueError():
             return NotFlux(f"{host} does not speak WebSocket as Flux does")
         case OSError():
-            return Unreachable(f"{host} cannot be reached: {_os_reason(err)}")
+            return Unreachable(f"{host} cannot be reached: {os_reason(err)}")
         case _:
             return Unreachable(f"no connection to {host}: {type(err).__name__}")
-
-
-def _os_reason(err: OSError) -> str:
-    # gaierror and ConnectionRefusedError hold the text in strerror; "Multiple exceptions" of
-    # several addresses has none.
-    return err.strerror or str(err) or type(err).__name__

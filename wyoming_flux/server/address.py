@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, os_reason
 
 _BACKLOG: Final = 256
 _PROBE_TIMEOUT: Final = 1.0
@@ -83,10 +83,7 @@ async def listen(
                 protocol_factory, address.host, address.port, backlog=_BACKLOG
             )
     except OSError as error:
-        # asyncio writes a sentence of its own around the system's, but not for unknown names.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-        raise InvalidSetting("uri", f"cannot listen on {address}: {reason}") from error
+        raise InvalidSetting("uri", f"cannot listen on {address}: {os_reason(error)}") from error
     port: int = server.sockets[0].getsockname()[1]
     return server, Address(host=address.host, port=port)
 

@@ -146,6 +146,16 @@ async def test_nobody_listens() -> None:
         await Connector(Endpoint.from_url(url)).connect(FluxSettings())
     assert caught.value.code == "unreachable"
     assert caught.value.retryable
+    assert str(caught.value).endswith("cannot be reached: Connection refused")
+
+
+async def test_an_unknown_host() -> None:
+    """A name that nobody knows is unreachable, in the resolver's words."""
+    with pytest.raises(
+        EndpointError, match=r"no\.such\.host\.invalid cannot be reached: \S"
+    ) as caught:
+        await Connector(Endpoint.from_url("ws://no.such.host.invalid")).connect(FluxSettings())
+    assert caught.value.code == "unreachable"
 
 
 async def test_tls_where_there_is_none() -> None:
