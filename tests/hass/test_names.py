@@ -257,6 +257,26 @@ async def test_changes_are_noticed(
     assert entry.runtime_data.settings.keyterms != before
 
 
+@pytest.mark.parametrize("token", ["door-opener", "expired"])
+async def test_nobody_listens_afterwards(
+    hass: HomeAssistant, home: MockConfigEntry, worker, set_up, token: str
+) -> None:
+    """After unloading, or a set-up that failed, changes of names move nothing."""
+    before = hass.bus.async_listeners()
+    entry = await set_up(worker, {"home_names": True}, token=token)
+    if token == "door-opener":
+        assert hass.bus.async_listeners() != before
+        assert await hass.config_entries.async_unload(entry.entry_id)
+    left = hass.bus.async_listeners()
+    registries = [name for name in left if name.endswith("_registry_updated")]
+    assert {name: left[name] for name in registries} == {
+        name: before.get(name, 0) for name in registries
+    }
+    # A listener that was left would begin to wait for the change to settle.
+    hass.states.async_set("light.late", "on")
+    await hass.async_block_till_done()
+
+
 async def test_too_many_terms_are_counted(
     hass: HomeAssistant, home: MockConfigEntry, worker, set_up, caplog: pytest.LogCaptureFixture
 ) -> None:
