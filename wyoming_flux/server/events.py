@@ -22,6 +22,9 @@ MAX_DATA: Final = 256 * 1024
 MAX_PAYLOAD: Final = 1024 * 1024
 """Bytes of the payload."""
 
+_SHORT: Final = 256
+"""Bytes of a data section that is remembered: enough for that of an audio chunk."""
+
 
 class EventParser:
     """Turns a stream of bytes, split anywhere, into events.
@@ -31,7 +34,7 @@ class EventParser:
     are returned, :attr:`error` is set, and from then on all input is dropped.
     """
 
-    __slots__ = ("_buffer", "_head", "_line", "_need", "error")
+    __slots__ = ("_buffer", "_data", "_head", "_line", "_need", "error")
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
@@ -44,6 +47,8 @@ class EventParser:
         self._need = 0
         # The last header line and what it means: those of one client's audio chunks are all alike.
         self._line: tuple[bytes, _Head] | None = None
+        # The same for the data section, as long as it is short.
+        self._data: tuple[bytes, dict[str, Any]] = (b"", {})
 
     @property
     def pending(self) -> bool:
@@ -112,9 +117,17 @@ class EventParser:
             self._need = 0
             fields = head.data.copy()
             if head.data_length:
-                fields |= _read_object(data[at:body], "data")
+                fields |= self._read_data(data[at:body])
             events.append(Event(head.type, fields, data[body:end] if head.payload_length else None))
             at = end
+
+    def _read_data(self, raw: bytes) -> dict[str, Any]:
+        if raw == self._data[0]:
+            return self._data[1]
+        fields = _read_object(raw, "data")
+        if len(raw) <= _SHORT and not any(isinstance(v, (dict, list)) for v in fields.values()):
+            self._data = (raw, fields)
+        return fields
 
 
 def encode(event: Event) -> bytes:
