@@ -13,7 +13,7 @@ import pytest
 from tests.bench.clock import ScaledLoop
 
 ROOT = Path(__file__).parents[3]
-SPEED = 10.0
+SPEED = 6.0
 PATIENCE = 30.0
 """Real seconds after which a test that waits has failed."""
 

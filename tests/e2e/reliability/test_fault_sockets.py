@@ -18,7 +18,7 @@ from wyoming_flux.simulator import Simulator
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 SLACK = 1.5
-"""0.15 real seconds for a machine that does other things as well."""
+"""A quarter of a real second for a machine that does other things as well."""
 
 
 class SocketClient:

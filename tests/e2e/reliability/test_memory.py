@@ -75,8 +75,8 @@ def leave(writers: list[asyncio.StreamWriter]) -> None:
             CONNECTIONS - 1,
             CONNECTIONS * 0.6,
         ),
-        (b"{" * 70_000, 3000, 40),
-        (b'{"type": "x", "data_length": 262144}\n' + b"\xff" * 262_144, 1000, 40),
+        (b"{" * 70_000, 3000, 64),
+        (b'{"type": "x", "data_length": 262144}\n' + b"\xff" * 262_144, 1000, 64),
     ],
     ids=["idle", "giant headers", "giant payloads", "giant data", "malformed", "not UTF-8"],
 )

@@ -11,7 +11,7 @@ from tests.unit.faults.matrix import TROUBLES, Client
 
 def test_a_short_soak_is_good() -> None:
     """300 turns, 60 at once, with random faults and clients: nothing lost, mixed up or leaked."""
-    verdict = soak(turns=300, at_once=60, seed=300, speed=2.0)
+    verdict = soak(turns=300, at_once=60, seed=300, speed=1.0)
     assert verdict.good, str(verdict)
     assert verdict.turns == 300
     assert verdict.right + verdict.first_words + verdict.errors.total() + verdict.closed == 300
