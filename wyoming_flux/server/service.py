@@ -25,6 +25,8 @@ class Utterance(Protocol):
     """What a turn needs of a transcriber: :class:`wyoming_flux.turn.Transcriber`."""
 
     stats: TurnStats
+    on_transcript: Callable[[Transcript], None] | None
+    """Called with the transcript when it is known, if at all; ``result`` has it as well."""
 
     def start(self) -> None:
         """Begin to connect."""

@@ -145,6 +145,8 @@ class Turn:
             self._service.settings_for(self.request), self._partial
         )
         self._utterance = utterance
+        # Not first through this task: at the end of a turn each round of the loop counts.
+        utterance.on_transcript = self._answered
         pump = None
         try:
             utterance.start()
@@ -201,6 +203,8 @@ class Turn:
             self._send(self._answer.partial(text))
 
     def _answered(self, transcript: Transcript) -> None:
+        if self.done:
+            return
         self._characters = len(transcript.text)
         self._finish(
             str(transcript.trigger), self._answer.transcript(transcript.text), failed=False

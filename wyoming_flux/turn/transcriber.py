@@ -80,6 +80,8 @@ class Transcriber:
         self._settings = settings
         self._on_partial = on_partial
         self.stats = TurnStats()
+        self.on_transcript: Callable[[Transcript], None] | None = None
+        """Called with the transcript when it is known: a round of the loop before ``result()``."""
 
         self._per_second = settings.sample_rate * 2
         self._frame_bytes = int(settings.sample_rate * FRAME) * 2
@@ -230,6 +232,8 @@ class Transcriber:
         self._outcome.set_result(outcome)
         self._wake_waiting()
         self._stop()
+        if self.on_transcript is not None and isinstance(outcome, Transcript):
+            self.on_transcript(outcome)
 
     def _wake_waiting(self) -> None:
         for waiter in self._waiting:
