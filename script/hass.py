@@ -18,7 +18,6 @@ from homeassistant.const import __version__ as home_assistant_version  # noqa: E
 
 from tests.e2e.hass import stage  # noqa: E402 - as above
 from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - found by the path above
-from wyoming_flux.audio import FRAME_MS  # noqa: E402 - as above
 from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
 from wyoming_flux.server import Server, ServerSettings  # noqa: E402 - as above
 from wyoming_flux.settings import FluxSettings, TurnSettings  # noqa: E402 - as above
@@ -104,10 +103,7 @@ async def measure(folder: Path, runs: int) -> None:
             await _line(
                 api, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero
             )
-        # What is sent to Flux comes in frames, so its answer waits for the end of one.
-        due = round(end * 1000) + SIMULATED_PAUSE_MS
-        print(f"The simulator decides after {SIMULATED_PAUSE_MS} ms of silence, and gets it here")
-        print(f"with the frame of {FRAME_MS} ms that ends {-due % FRAME_MS} ms later.")
+        print(f"The simulator decides after {SIMULATED_PAUSE_MS} ms of silence.")
 
 
 async def _line(

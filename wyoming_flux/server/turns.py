@@ -8,6 +8,7 @@ from typing import Final
 from wyoming_flux.audio import FRAME_MS, AudioFormat
 from wyoming_flux.errors import Internal, WyomingFluxError
 from wyoming_flux.turn import Transcript, TurnStats
+from wyoming_flux.turn.rules import FRAME_IN_TEXT
 
 from .answers import Answer, encode_error
 from .report import TurnReport
@@ -199,6 +200,8 @@ class Turn:
         utterance.end()
 
     def _partial(self, text: str) -> None:
+        if self.format is not None:
+            self._frame = int(self.format.bytes_per_second * FRAME_IN_TEXT)
         if not self.done:
             self._send(self._answer.partial(text))
 

@@ -4,6 +4,11 @@ from typing import Final
 
 FRAME: Final = 0.08
 """Audio in one frame, as Deepgram recommends (docs/flux/quickstart)."""
+FRAME_IN_TEXT: Final = 0.02
+"""Audio in one frame once there is text and the turn may end at any moment.
+
+A part of :data:`FRAME`, so that Flux never has a whole one later than it would otherwise.
+"""
 
 NO_AUDIO_BEFORE_TEXT: Final = 5.0
 """Without client audio and without text, this long: nothing was said."""

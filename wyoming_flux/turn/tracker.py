@@ -84,6 +84,11 @@ class Tracker:
         return self._replay_from()
 
     @property
+    def in_text(self) -> bool:
+        """Whether there is text, so that the turn may end at any moment."""
+        return self._texts.any
+
+    @property
     def unheard(self) -> float:
         """Audio in seconds that was sent on this socket and not yet heard."""
         return self._timeline.behind

@@ -19,7 +19,7 @@ from wyoming_flux.settings import FluxSettings, TurnSettings
 from .buffer import AudioBuffer
 from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
 from .outcome import Transcript, TurnStats
-from .rules import FRAME
+from .rules import FRAME, FRAME_IN_TEXT
 from .tracker import Tracker
 
 MAX_PENDING: Final = 30.0
@@ -85,6 +85,7 @@ class Transcriber:
 
         self._per_second = settings.sample_rate * 2
         self._frame_bytes = int(settings.sample_rate * FRAME) * 2
+        self._late_frame_bytes = int(settings.sample_rate * FRAME_IN_TEXT) * 2
         self._buffer = AudioBuffer(settings.sample_rate)
         self._outgoing: deque[SendSilence | SendControl] = deque()
         self._unheard = 0.0
@@ -350,6 +351,8 @@ class Transcriber:
         if tracker.unheard < MAX_UNHEARD:
             partial = self._ended or bool(self._outgoing)
             frame = self._buffer.take(self._frame_bytes, partial=partial)
+            if not frame and tracker.in_text:
+                frame = self._buffer.take(self._late_frame_bytes, partial=False)
             if frame:
                 await connection.send_audio(frame)
                 seconds = len(frame) / self._per_second

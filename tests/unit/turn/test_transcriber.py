@@ -135,6 +135,34 @@ def test_dictation_in_real_time(run_virtual: Virtual, memory_connector: Any, spo
     assert turn.outcome == Transcript("open the door close the window", Trigger.AUDIO_STOP)
 
 
+def test_frames_are_short_once_the_turn_may_end(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames have 80 ms until there is text, then 20 ms; and the grid of 80 ms is kept."""
+    connector = memory_connector()
+    frames: list[int] = []
+    connect = connector.connect
+
+    async def record(settings: FluxSettings) -> Any:
+        connection = await connect(settings)
+        send = connection.send_audio
+
+        async def send_audio(pcm: bytes) -> None:
+            frames.append(len(pcm))
+            await send(pcm)
+
+        connection.send_audio = send_audio
+        return connection
+
+    monkeypatch.setattr(connector, "connect", record)
+    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 5.0)))
+    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
+    short = frames.index(640)
+    assert set(frames[:short]) == {2560}
+    assert set(frames[short:]) == {640}
+    assert short >= 5
+
+
 def test_empty_end_of_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
     """An EndOfTurn without text, as seen on Workers AI, takes the last text of its turn."""
     connector = memory_connector(faults=faults("empty-end"))
