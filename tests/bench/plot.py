@@ -22,11 +22,13 @@ class Panel:
 
     title: str
     field: str
+    most: float | None = None
+    """Where bars are cut off, with their value above: one hiccup must not flatten the rest."""
 
 
 PANELS: Final = (
     Panel("EndOfTurn → client, p50 (ms)", "p50_ms"),
-    Panel("EndOfTurn → client, p99 (ms)", "p99_ms"),
+    Panel("EndOfTurn → client, p99 (ms)", "p99_ms", most=20),
     Panel("CPU per second of a stream (ms)", "cpu_ms"),
 )
 
@@ -55,6 +57,7 @@ def draw(rows: Sequence[Any]) -> str:
 def _panel(panel: Panel, rows: Sequence[Any], left: int) -> list[str]:
     streams = sorted({row.streams for row in rows})
     top = _round_up(max(getattr(row, panel.field) for row in rows))
+    top = min(top, panel.most or top)
     base = TOP + PANEL_HEIGHT
     parts = [f'<text x="{left}" y="{TOP - 14}" font-weight="600">{panel.title}</text>']
     for step in range(5):
@@ -73,7 +76,12 @@ def _panel(panel: Panel, rows: Sequence[Any], left: int) -> list[str]:
             if not found:
                 continue
             value = getattr(found[0], panel.field)
-            tall = PANEL_HEIGHT * value / top
+            tall = PANEL_HEIGHT * min(1.0, value / top)
+            if value > top:
+                parts.append(
+                    f'<text x="{x + (number + 0.5) * bar:.1f}" y="{TOP - 2}" font-size="10"'
+                    f' text-anchor="middle">{value:.0f}</text>'
+                )
             parts.append(
                 f'<rect x="{x + number * bar:.1f}" y="{base - tall:.1f}" width="{bar:.1f}"'
                 f' height="{tall:.1f}" fill="{COLOURS[kind]}">'
