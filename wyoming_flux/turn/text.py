@@ -14,6 +14,7 @@ WAKE_PHRASE_WITHIN: Final = 1.5
 _FIRST_TEXT_DELAY: Final = 0.6
 # What an endless or hostile stream may make us keep.
 _MAX_CHARACTERS: Final = 1_000_000
+_MAX_TURNS: Final = 10_000
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -38,7 +39,10 @@ class Texts:
         self._phrases = sorted((p for p in phrases if p), key=len, reverse=True)
         self._settled: list[_Turn] = []
         self._turns: dict[int, _Turn] = {}
+        self._unfinished: set[int] = set()
         self._size = 0
+        # Asked for with every frame that is sent, while messages come now and then.
+        self._any: bool | None = None
         self.changed_at = 0.0
         """Where the text changed last."""
         self.settled_until = 0.0
@@ -51,11 +55,13 @@ class Texts:
         ``heard_at`` and ``word_at`` are the message's window end and its first word's start as
         places in the utterance.
         """
+        self._any = None
         passed = self._finish_before(info.turn_index)
         turn = self._turns.get(info.turn_index)
-        if turn is None:
+        if turn is None and len(self._turns) < _MAX_TURNS:
             turn = self._turns.setdefault(info.turn_index, _Turn())
-        if turn.finished:
+            self._unfinished.add(info.turn_index)
+        if turn is None or turn.finished:
             return passed
         turn.last_at = heard_at
         text = info.transcript
@@ -70,7 +76,7 @@ class Texts:
             self.changed_at = heard_at
         if info.event is not TurnEvent.END_OF_TURN:
             return passed
-        self._finish(turn)
+        self._finish(info.turn_index)
         return True
 
     def restart(self, *, keep_open: bool = False) -> None:
@@ -78,6 +84,7 @@ class Texts:
 
         With ``keep_open`` the text of an open turn counts as finished, too.
         """
+        self._any = None
         for _, turn in sorted(self._turns.items()):
             if turn.text and (turn.finished or keep_open):
                 turn.finished = True
@@ -85,11 +92,16 @@ class Texts:
             else:
                 self._size -= len(turn.text)
         self._turns.clear()
+        self._unfinished.clear()
 
     @property
     def any(self) -> bool:
         """Whether there is text, other than a finished turn that is nothing but a wake phrase."""
-        return any(self._visible(i, turn) or not turn.finished for i, turn in self._with_text())
+        if self._any is None:
+            self._any = any(
+                self._visible(i, turn) or not turn.finished for i, turn in self._with_text()
+            )
+        return self._any
 
     @property
     def open(self) -> bool:
@@ -124,12 +136,14 @@ class Texts:
         return self.answer()
 
     def _finish_before(self, turn_index: int) -> bool:
-        passed = [t for i, t in self._turns.items() if i < turn_index and not t.finished]
-        for turn in passed:
-            self._finish(turn)
+        passed = [index for index in self._unfinished if index < turn_index]
+        for index in passed:
+            self._finish(index)
         return bool(passed)
 
-    def _finish(self, turn: _Turn) -> None:
+    def _finish(self, turn_index: int) -> None:
+        self._unfinished.discard(turn_index)
+        turn = self._turns[turn_index]
         turn.finished = True
         self.settled_until = max(self.settled_until, turn.last_at)
 
@@ -144,7 +158,6 @@ class Texts:
         if not self._phrases or not self._is_early(index, turn):
             return turn.text
         if turn.command is None:
-            # Asked for with every frame that is sent, while the text changes now and then.
             turn.command = self._without_phrase(turn.text)
         return turn.command
 

@@ -59,6 +59,9 @@ def test_an_endless_text_is_bounded() -> None:
     for index in range(30):
         texts.add(TurnInfo(TurnEvent.END_OF_TURN, index, 1.0, "x" * 100_000), 1.0, None)
     assert len(texts.answer()) <= 1_000_100
+    for index in range(20_000):
+        texts.add(TurnInfo(TurnEvent.END_OF_TURN, 100 + index, 1.0, ""), 1.0, None)
+    assert len(texts._turns) <= 10_000
 
 
 @given(st.lists(st.lists(st.sampled_from(["turn", "on", "off", "the"]), max_size=5), max_size=12))
