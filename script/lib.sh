@@ -62,7 +62,9 @@ find_uv() {
     use_pips_index
 }
 
-# The pinned tools, with nothing but a Python that has pip or venv.
+# The pinned tools, with nothing but a Python that has pip or venv. Into a folder of the project, so that
+# pip's warning to root says nothing here.
+export PIP_ROOT_USER_ACTION=ignore
 install_tools() {
     local target=$1
     some_python -c '' || die "no Python 3.11 or newer was found; install one and run this again."
