@@ -1,10 +1,8 @@
 """The live check: is this Flux, and does it take what we ask for? Used before anything is saved."""
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from wyoming_flux.errors import (
     AuthFailed,
@@ -19,16 +17,11 @@ from wyoming_flux.errors import (
     Refused,
     WyomingFluxError,
 )
-from wyoming_flux.flux import Connector, Endpoint, FluxFault, Garbage
+from wyoming_flux.flux import Connector, Endpoint, first_message
 from wyoming_flux.keyterms import merge
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, MAX_KEYTERM_CHARACTERS, FluxSettings
 
 from .const import CONF_KEYTERMS, CONF_MIP_OPT_OUT, CONF_SAMPLE_RATE, CONF_TOKEN, CONF_WORKER_URL
-
-ANSWER_TIMEOUT: Final = 5.0
-"""Seconds in which Flux has to say something."""
-_SILENCE_SECONDS: Final = 0.5
-_FRAME_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +41,9 @@ async def async_check(connector: Connector, settings: FluxSettings) -> tuple[str
     """
     connection = await connector.connect(settings)
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT):
-            frame = bytes(2 * int(settings.sample_rate * _FRAME_SECONDS))
-            for _ in range(round(_SILENCE_SECONDS / _FRAME_SECONDS)):
-                await connection.send_audio(frame)
-            message = await connection.receive()
-    except TimeoutError:
-        raise FluxTimeout(
-            f"{connector.endpoint.host} takes audio, but said nothing for {ANSWER_TIMEOUT:g} s"
-        ) from None
+        await first_message(connection, settings)
     finally:
         await connection.close()
-    match message:
-        case Garbage():
-            raise NotFlux(f"{connector.endpoint.host} does not speak the language of Flux")
-        case FluxFault(code=code, description=description):
-            raise Refused(f"Flux refused: {description or code}", upstream_code=code or None)
-        case _:
-            pass  # any other message proves that Flux is there
     return connection.dropped
 
 

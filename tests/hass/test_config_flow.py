@@ -26,7 +26,6 @@ from wyoming_flux.simulator import faults
 
 DOMAIN = "wyoming_flux"
 TOKEN = "door-opener"
-CHECK = "custom_components.wyoming_flux.check"
 
 type Answer = Callable[[ServerConnection], Awaitable[None]]
 type ServeWebSocket = Callable[[Answer], Awaitable[str]]
@@ -172,7 +171,7 @@ async def test_endpoint_is_at_fault(
 ) -> None:
     """Each fault of the endpoint has its own message; nothing is saved, nothing logged aloud."""
     broken = await start_worker(faults=[fault])
-    with patch(f"{CHECK}.ANSWER_TIMEOUT", 0.3):
+    with patch("wyoming_flux.flux.probe.ANSWER_TIMEOUT", 0.3):
         result = await fill_in(hass, worker_url=broken.url, token=TOKEN)
     assert result["errors"] == errors
     loud = [record for record in caplog.records if record.levelno > logging.INFO]

@@ -5,22 +5,17 @@ import logging
 from typing import Final
 
 from wyoming_flux.errors import (
-    ConnectionLost,
-    FluxTimeout,
     InvalidSetting,
-    NotFlux,
     WyomingFluxError,
 )
 from wyoming_flux.flux import (
     Connected,
     Connector,
-    FluxConnection,
-    FluxFault,
     FluxWarning,
-    Garbage,
     Message,
     Other,
     TurnInfo,
+    first_message,
 )
 from wyoming_flux.settings import FluxSettings
 
@@ -28,10 +23,6 @@ from . import command, configure
 from .options import CHECK
 from .parser import Parser, add_options, make_parser
 
-_SILENCE: Final = 0.5
-"""Seconds of audio that Flux is given to speak to: it costs next to nothing."""
-_FRAME: Final = 0.08
-_FIRST_MESSAGE: Final = 5.0
 _CONNECT: Final = 10.0
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
@@ -113,31 +104,9 @@ async def _check(connector: Connector, flux: FluxSettings) -> None:
             _say("Refused", f"{', '.join(connection.dropped)}; it works without")
         if connector.plain:
             _say("Worker", "not that of wyoming-flux: key terms and thresholds have no effect")
-        _say("First message", _described(await _first_message(connection, flux)))
+        _say("First message", _described(await first_message(connection, flux)))
     finally:
         await connection.close()
-
-
-async def _first_message(connection: FluxConnection, flux: FluxSettings) -> Message:
-    frame = bytes(2 * int(flux.sample_rate * _FRAME))
-    try:
-        async with asyncio.timeout(_FIRST_MESSAGE):
-            for _ in range(round(_SILENCE / _FRAME)):
-                await connection.send_audio(frame)
-            message = await connection.receive()
-    except TimeoutError:
-        raise FluxTimeout(
-            f"connected, but nothing came within {_FIRST_MESSAGE:g} s: is this Flux?"
-        ) from None
-    match message:
-        case FluxFault(code, description):
-            raise ConnectionLost(f"Flux reports {code or 'an error'}: {description}")
-        case Garbage():
-            raise NotFlux(
-                f"{connection.headers.get('server', 'the other side')} talks, but not as Flux does"
-            )
-        case _:
-            return message
 
 
 def _described(message: Message) -> str:

@@ -13,6 +13,7 @@ from .messages import (
     TurnEvent,
     TurnInfo,
 )
+from .probe import first_message
 
 __all__ = [
     "Connected",
@@ -27,4 +28,5 @@ __all__ = [
     "Route",
     "TurnEvent",
     "TurnInfo",
+    "first_message",
 ]

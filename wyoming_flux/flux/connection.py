@@ -74,6 +74,11 @@ class FluxConnection:
         """Upgrades that were tried for this connection."""
 
     @property
+    def host(self) -> str:
+        """``host[:port]`` of the other side, for messages."""
+        return self._endpoint.host
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the 101 response."""
         response = self._websocket.response
