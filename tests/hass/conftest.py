@@ -4,7 +4,7 @@ import asyncio
 import functools
 import math
 import struct
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,6 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
 
 # Imported first: Home Assistant's test tools have a package of this name, too.
 import custom_components.wyoming_flux  # noqa: F401
@@ -47,10 +45,9 @@ class Worker(Simulator):
 
     plain = False
 
-    def _decorate(self, websocket: ServerConnection, request: Request, response: Response) -> None:
-        super()._decorate(websocket, request, response)
-        if not self.plain:
-            response.headers["x-wyoming-flux-worker"] = __version__
+    def extra_headers(self) -> Mapping[str, str]:
+        """Return what tells our Worker."""
+        return {} if self.plain else {"x-wyoming-flux-worker": __version__}
 
 
 type StartWorker = Callable[..., Awaitable[Worker]]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -127,6 +127,12 @@ class Simulator(Service):
     ) -> None:
         if (connection := self._opened.get(websocket)) is not None:
             response.headers[self.profile.request_id_header] = connection.request_id
+            for name, value in self.extra_headers().items():
+                response.headers[name] = value
+
+    def extra_headers(self) -> Mapping[str, str]:
+        """Return headers for accepted upgrades; who plays what stands before Flux overrides it."""
+        return {}
 
     async def _handle(self, websocket: ServerConnection) -> None:
         connection = self._opened.pop(websocket)

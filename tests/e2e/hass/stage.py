@@ -6,13 +6,11 @@ import contextlib
 import sys
 import time
 import wave
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStop
 from wyoming.event import Event
@@ -37,9 +35,9 @@ BY: Final = Attribution(name="wyoming-flux", url="https://github.com/wyoming-flu
 class Worker(Simulator):
     """The simulator with the header by which our Worker says who it is."""
 
-    def _decorate(self, websocket: ServerConnection, request: Request, response: Response) -> None:
-        super()._decorate(websocket, request, response)
-        response.headers["x-wyoming-flux-worker"] = __version__
+    def extra_headers(self) -> Mapping[str, str]:
+        """Return what tells our Worker."""
+        return {"x-wyoming-flux-worker": __version__}
 
 
 def sample(name: str = SENTENCE.replace(" ", "_")) -> bytes:
