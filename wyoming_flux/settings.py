@@ -115,8 +115,15 @@ class FluxSettings:
         return SENSITIVITIES[self.sensitivity][1]
 
     def with_sensitivity(self, sensitivity: Sensitivity) -> Self:
-        """Return these settings with another preset; explicit thresholds stay in force."""
-        return dataclasses.replace(self, sensitivity=sensitivity)
+        """Return these settings with another preset; explicit thresholds stay in force.
+
+        Where the preset's ``eot_threshold`` is below ``eager_eot_threshold``, which Flux would
+        refuse, the latter is lowered to it.
+        """
+        eager = self.eager_eot_threshold
+        if eager is not None and self.eot_threshold is None:
+            eager = min(eager, SENSITIVITIES[sensitivity][0])
+        return dataclasses.replace(self, sensitivity=sensitivity, eager_eot_threshold=eager)
 
     def with_keyterms(self, keyterms: Iterable[str]) -> Self:
         """Return these settings with other key terms."""

@@ -66,6 +66,15 @@ def test_presets(sensitivity: Any, threshold: float, timeout: int) -> None:
     assert explicit.effective_eot_timeout_ms == 7000
 
 
+def test_a_preset_lowers_the_early_guess() -> None:
+    """An early guess is never left above the new preset's threshold; an explicit one is kept."""
+    guessing = FluxSettings(eager_eot_threshold=0.7)
+    assert guessing.with_sensitivity("aggressive").eager_eot_threshold == 0.6
+    assert guessing.with_sensitivity("relaxed").eager_eot_threshold == 0.7
+    explicit = FluxSettings(eager_eot_threshold=0.7, eot_threshold=0.8)
+    assert explicit.with_sensitivity("aggressive").eager_eot_threshold == 0.7
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -55,7 +55,6 @@ class _Body:
     message: str = ""
     source: str = ""
     request_id: str = ""
-    html: bool = False
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> EndpointError:
@@ -184,7 +183,6 @@ def _read(body: bytes, headers: Mapping[str, str]) -> _Body:
         code=edge.group(1) if edge else "",
         message=one_line(headers.get("dg-error", "")),
         request_id=one_line(request_id or headers.get("cf-ray", "")),
-        html=True,
     )
 
 

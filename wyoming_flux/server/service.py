@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from wyoming_flux import keyterms
 from wyoming_flux.audio import AudioFormat, Converter, prepare
 from wyoming_flux.errors import UnsupportedLanguage, WyomingFluxError
-from wyoming_flux.settings import SENSITIVITIES, FluxSettings, Sensitivity
+from wyoming_flux.settings import FluxSettings
 from wyoming_flux.turn import Transcript, TurnStats
 
 from .report import TurnReport
@@ -128,7 +128,7 @@ class Service:
                 "Model %.40r was asked for; there is %s only", request.name, settings.model
             )
         if request.sensitivity is not None:
-            settings = _with_sensitivity(settings, request.sensitivity)
+            settings = settings.with_sensitivity(request.sensitivity)
         return self._with_keyterms(settings, request)
 
     def _language(self, tag: str | None) -> str | None:
@@ -158,11 +158,3 @@ class Service:
                 len(merged.terms),
             )
         return settings.with_keyterms(merged.terms)
-
-
-def _with_sensitivity(settings: FluxSettings, sensitivity: Sensitivity) -> FluxSettings:
-    eager = settings.eager_eot_threshold
-    if eager is not None and settings.eot_threshold is None:
-        # Flux wants the early guess below the threshold, and the new preset may lower that.
-        eager = min(eager, SENSITIVITIES[sensitivity][0])
-    return dataclasses.replace(settings, sensitivity=sensitivity, eager_eot_threshold=eager)

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from wyoming_flux.audio import FRAME_MS, AudioFormat
+from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import Internal, WyomingFluxError
 from wyoming_flux.turn import Transcript, TurnStats
-from wyoming_flux.turn.rules import FRAME_IN_TEXT
+from wyoming_flux.turn.rules import FRAME, FRAME_IN_TEXT
 
 from .answers import Answer, encode_error
 from .report import TurnReport
@@ -86,7 +86,7 @@ class Turn:
     def begin_audio(self, source: AudioFormat) -> None:
         """Take the format of the audio that follows."""
         self.format = source
-        self._frame = self._missing = source.bytes_per_second * FRAME_MS // 1000
+        self._frame = self._missing = round(source.bytes_per_second * FRAME)
 
     def audio(self, pcm: bytes) -> None:
         """Take audio in the format that was begun; none once the turn is :attr:`deaf`."""
@@ -201,7 +201,7 @@ class Turn:
 
     def _partial(self, text: str) -> None:
         if self.format is not None:
-            self._frame = int(self.format.bytes_per_second * FRAME_IN_TEXT)
+            self._frame = round(self.format.bytes_per_second * FRAME_IN_TEXT)
         if not self.done:
             self._send(self._answer.partial(text))
 

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-FRAME: Final = 0.08
+from wyoming_flux.audio import FRAME_MS
+
+FRAME: Final = FRAME_MS / 1000
 """Audio in one frame, as Deepgram recommends (docs/flux/quickstart)."""
 FRAME_IN_TEXT: Final = 0.02
 """Audio in one frame once there is text and the turn may end at any moment.

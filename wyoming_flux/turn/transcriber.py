@@ -88,7 +88,6 @@ class Transcriber:
         self._late_frame_bytes = int(settings.sample_rate * FRAME_IN_TEXT) * 2
         self._buffer = AudioBuffer(settings.sample_rate)
         self._outgoing: deque[SendSilence | SendControl] = deque()
-        self._unheard = 0.0
         self._forwarding = True
         self._ended = False
         self._audio_at: float | None = None
