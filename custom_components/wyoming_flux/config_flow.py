@@ -161,6 +161,7 @@ class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
             _LOGGER.debug("The check of %s failed: %s: %s", endpoint.host, err.code, err)
             return {}, endpoint_fault(err, connector, settings)
         except Exception:
+            # A fault of ours: a form that says so is worth more than a dialogue that breaks.
             _LOGGER.exception("The check of %s failed unexpectedly", endpoint.host)
             return {}, Fault("base", "unknown")
         if connector.plain:

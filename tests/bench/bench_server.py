@@ -177,6 +177,7 @@ def _first_info(kind: str) -> float:
                     if b'"info"' in client.recv(4096):
                         return (time.perf_counter() - started) * 1000
             except ConnectionRefusedError:
+                # Another process tells by its open port alone that it has started.
                 time.sleep(0.002)
     finally:
         process.kill()

@@ -401,6 +401,7 @@ async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
             verdict.leaked_tasks = [name for name in ours if _is_of_a_turn(name)]
         finally:
             await server.stop(grace=1.0)
+    # The simulator's own ends of connections go when they see that ours are gone.
     await asyncio.sleep(1.0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     verdict.leaked_tasks += [task.get_name() for task in left]
