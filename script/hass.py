@@ -20,7 +20,7 @@ from tests.e2e.hass import stage  # noqa: E402 - as above
 from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - found by the path above
 from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
 from wyoming_flux.server import Server, ServerSettings  # noqa: E402 - as above
-from wyoming_flux.settings import FluxSettings, TurnSettings  # noqa: E402 - as above
+from wyoming_flux.settings import FluxSettings, UtteranceSettings  # noqa: E402 - as above
 
 SIMULATED_PAUSE_MS = 320
 
@@ -69,7 +69,7 @@ async def measure(folder: Path, runs: int) -> None:
         server = Server(
             Connector(Endpoint.from_url(worker.url, token=stage.TOKEN)),
             FluxSettings(),
-            TurnSettings(),
+            UtteranceSettings(),
             ServerSettings(uri="tcp://127.0.0.1:0"),
         )
         await server.start()

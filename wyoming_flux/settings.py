@@ -131,7 +131,7 @@ class FluxSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnSettings:
+class UtteranceSettings:
     """How one utterance is answered; times in seconds.
 
     Raises :class:`InvalidSetting`, naming the field.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from homeassistant.config_entries import ConfigEntry
 
 from wyoming_flux.flux import Connector
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Transcriber
 
 from .health import Health
 from .names import HomeNames
@@ -23,7 +23,7 @@ class FluxData:
     """The parts of a loaded entry that its entities share."""
 
     connector: Connector
-    turn: TurnSettings
+    turn: UtteranceSettings
     settings: FluxSettings
     """What the next stream is asked for, key terms included; replaced when names change."""
     names: HomeNames

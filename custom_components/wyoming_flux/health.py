@@ -25,7 +25,7 @@ from wyoming_flux.errors import (
 from wyoming_flux.flux import Connector
 from wyoming_flux.server.report import TurnReport
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.turn import Trigger
+from wyoming_flux.utterance import Trigger
 
 from . import issues
 from .check import async_check

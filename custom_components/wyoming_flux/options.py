@@ -9,7 +9,7 @@ from wyoming_flux.settings import (
     DEFAULT_WAKE_PHRASES,
     FluxSettings,
     Sensitivity,
-    TurnSettings,
+    UtteranceSettings,
 )
 
 from .const import (
@@ -34,7 +34,7 @@ from .const import (
 )
 
 _FLUX = FluxSettings()
-_TURN = TurnSettings()
+_TURN = UtteranceSettings()
 
 DEFAULTS: Mapping[str, Any] = {
     CONF_SAMPLE_RATE: str(DEFAULT_SAMPLE_RATE),
@@ -87,13 +87,13 @@ def sensitivity(name: str) -> Sensitivity:
     return cast("Sensitivity", name)
 
 
-def turn_settings(options: Mapping[str, Any]) -> TurnSettings:
+def turn_settings(options: Mapping[str, Any]) -> UtteranceSettings:
     """Return how an utterance is answered.
 
     Raises :class:`wyoming_flux.errors.InvalidSetting`, naming the option.
     """
     known = complete(options)
-    return TurnSettings(
+    return UtteranceSettings(
         no_speech_timeout=known[CONF_NO_SPEECH_TIMEOUT],
         max_turn=known[CONF_MAX_TURN],
         wake_phrases=tuple(known[CONF_WAKE_PHRASES]),

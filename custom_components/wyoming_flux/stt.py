@@ -21,7 +21,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from wyoming_flux.errors import QuotaExceeded, WyomingFluxError
-from wyoming_flux.turn import Transcriber, Transcript
+from wyoming_flux.utterance import Transcriber, Transcript
 
 from . import options as opt
 from .const import CONF_ENHANCED_AUDIO, CONF_EXTERNAL_VAD

@@ -31,7 +31,7 @@ from tests.unit.faults.matrix import TROUBLES, Client, Effect, Trouble
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Connection, Simulator, speak
 from wyoming_flux.simulator.faults import Fault
 
@@ -389,7 +389,7 @@ async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
         server = Server(
             Connector(endpoint),
             FluxSettings(),
-            TurnSettings(),
+            UtteranceSettings(),
             ServerSettings(uri="tcp://127.0.0.1:0", max_connections=4 * at_once),
         )
         await server.start()

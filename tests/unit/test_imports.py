@@ -23,12 +23,12 @@ ALLOWED: dict[str, set[str]] = {
     "wav": BELOW_ALL,
     "keyterms": BELOW_ALL,
     "flux": BELOW_ALL,
-    "turn": BELOW_ALL | {"flux"},
-    "server": BELOW_ALL | {"flux", "turn"},
+    "utterance": BELOW_ALL | {"flux"},
+    "server": BELOW_ALL | {"flux", "utterance"},
     "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "turn", "server", "simulator"},
+    "cli": BELOW_ALL | {"flux", "utterance", "server", "simulator"},
     "__main__": {"cli"},
-    "custom_components": BELOW_ALL | {"flux", "turn", "server"},
+    "custom_components": BELOW_ALL | {"flux", "utterance", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []
@@ -82,7 +82,7 @@ def test_tracker_knows_neither_sockets_nor_clocks() -> None:
         "asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "datetime",
         "websockets", "wyoming", "random", "logging",
     }  # fmt: skip
-    used = {name.partition(".")[0] for name in imported(PACKAGE / "turn" / "tracker.py")}
+    used = {name.partition(".")[0] for name in imported(PACKAGE / "utterance" / "tracker.py")}
     assert not used & forbidden
 
 
@@ -105,7 +105,7 @@ def test_library_does_not_know_home_assistant() -> None:
         assert not used & {"homeassistant", "custom_components", "voluptuous", "probatio"}, path
 
 
-@pytest.mark.parametrize("module", ["wyoming_flux.turn", "wyoming_flux.server"])
+@pytest.mark.parametrize("module", ["wyoming_flux.utterance", "wyoming_flux.server"])
 def test_numpy_is_not_loaded_before_it_is_needed(module: str) -> None:
     """A stream that needs no conversion costs no import of numpy, nor does starting up."""
     code = f"import sys, {module}; sys.exit('numpy' in sys.modules)"

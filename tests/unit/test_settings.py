@@ -6,7 +6,7 @@ import pytest
 
 from wyoming_flux import errors
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_preset_lowers_the_early_guess() -> None:
 def test_turn_settings(name: str, value: Any) -> None:
     """A turn's settings are checked in the same way."""
     with pytest.raises(InvalidSetting) as caught:
-        TurnSettings(**{name: value})
+        UtteranceSettings(**{name: value})
     assert caught.value.name == name
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from wyoming_flux import keyterms
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .values import Values
 
@@ -54,13 +54,13 @@ def flux_settings(values: Values) -> tuple[FluxSettings, int]:
     return FluxSettings(keyterms=merged.terms, **fields), merged.cut
 
 
-def turn_settings(values: Values, **usual: Any) -> TurnSettings:
+def turn_settings(values: Values, **usual: Any) -> UtteranceSettings:
     """Return how turns are answered; *usual* are other defaults. Raises :class:`InvalidSetting`."""
     fields: dict[str, Any] = {**usual, **values.pick(*_TURN)}
     phrases = values.texts("wake_phrase")
     if phrases is not None:
         fields["wake_phrases"] = phrases
-    return TurnSettings(**fields)
+    return UtteranceSettings(**fields)
 
 
 def _headers(lines: tuple[str, ...]) -> Mapping[str, str]:

@@ -4,8 +4,8 @@ import asyncio
 
 from wyoming_flux.audio import Converter, prepare
 from wyoming_flux.flux import Connector
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Transcriber
 
 from .outcome import Display, Outcome
 from .player import Player, slices
@@ -19,7 +19,7 @@ async def transcribe(
     *,
     connector: Connector,
     flux: FluxSettings,
-    turn: TurnSettings,
+    turn: UtteranceSettings,
     ending: asyncio.Event,
 ) -> Outcome:
     """Send the recording and wait for the answer; *ending* ends the audio early.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, TextIO
 
-from wyoming_flux.turn import Trigger
+from wyoming_flux.utterance import Trigger
 
 LONG: Final = 30.0
 """Seconds from which on a recording is worth a progress line."""

@@ -20,7 +20,7 @@ from wyoming_flux.errors import (
     WyomingFluxError,
     os_reason,
 )
-from wyoming_flux.turn import Trigger
+from wyoming_flux.utterance import Trigger
 
 from .outcome import Display, Outcome
 from .player import Player, slices

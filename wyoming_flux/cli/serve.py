@@ -18,7 +18,7 @@ from wyoming_flux.server import (
     UsageFile,
     parse_network,
 )
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from . import command, configure
 from .options import SERVE
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
 async def _serve(
     connector: Connector,
     flux: FluxSettings,
-    turn: TurnSettings,
+    turn: UtteranceSettings,
     settings: ServerSettings,
     values: Values,
 ) -> None:

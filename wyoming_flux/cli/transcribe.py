@@ -12,7 +12,7 @@ from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
 from wyoming_flux.server.address import parse_uri
-from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, TurnSettings
+from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
 
 from . import command, configure, direct, satellite
 from .options import BY_NAME, TRANSCRIBE
@@ -81,7 +81,7 @@ class _Job:
     flux: FluxSettings
     values: Values
 
-    def turn_settings(self, *, live: bool) -> TurnSettings:
+    def turn_settings(self, *, live: bool) -> UtteranceSettings:
         """A file is answered as a whole; who speaks into a microphone waits for the answer."""
         usual = "end-of-turn" if live else "audio-stop"
         return configure.turn_settings(self.values, answer_on=usual, wake_phrases=())

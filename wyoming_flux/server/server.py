@@ -9,8 +9,8 @@ from typing import Final
 
 from wyoming_flux.errors import Busy
 from wyoming_flux.flux import Connector
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Transcriber
 
 from .access import is_allowed
 from .address import listen, remove_socket
@@ -44,7 +44,7 @@ class Server:
         self,
         connector: Connector,
         flux: FluxSettings,
-        turn: TurnSettings,
+        turn: UtteranceSettings,
         server: ServerSettings,
         *,
         usage: DailyMinutes | None = None,
@@ -218,7 +218,7 @@ class Server:
                     await self._empty.wait()
 
 
-def _transcribers(connector: Connector, turn: TurnSettings) -> TranscriberFactory:
+def _transcribers(connector: Connector, turn: UtteranceSettings) -> TranscriberFactory:
     def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
         return Transcriber(connector, settings, turn, on_partial=on_partial)
 

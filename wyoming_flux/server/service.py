@@ -11,7 +11,7 @@ from wyoming_flux import keyterms
 from wyoming_flux.audio import AudioFormat, Converter, prepare
 from wyoming_flux.errors import UnsupportedLanguage, WyomingFluxError
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.turn import Transcript, TurnStats
+from wyoming_flux.utterance import Transcript, TurnStats
 
 from .report import TurnReport
 from .requests import TranscribeRequest
@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Utterance(Protocol):
-    """What a turn needs of a transcriber: :class:`wyoming_flux.turn.Transcriber`."""
+    """What a turn needs of a transcriber: :class:`wyoming_flux.utterance.Transcriber`."""
 
     stats: TurnStats
     on_transcript: Callable[[Transcript], None] | None

@@ -7,8 +7,8 @@ from typing import Final
 
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import Internal, WyomingFluxError
-from wyoming_flux.turn import Transcript, TurnStats
-from wyoming_flux.turn.rules import FRAME, FRAME_IN_TEXT
+from wyoming_flux.utterance import Transcript, TurnStats
+from wyoming_flux.utterance.rules import FRAME, FRAME_IN_TEXT
 
 from .answers import Answer, encode_error
 from .report import TurnReport

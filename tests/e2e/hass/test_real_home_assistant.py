@@ -5,7 +5,7 @@ from typing import Any
 
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 ROOT = Path(__file__).parents[3]
 LIGHT = "light.living_room_light"
@@ -97,7 +97,7 @@ async def test_core_wyoming_on_our_server(start, stage, worker) -> None:
     server = Server(
         connector,
         FluxSettings(),
-        TurnSettings(),
+        UtteranceSettings(),
         ServerSettings(uri="tcp://127.0.0.1:0"),
     )
     await server.start()

@@ -12,7 +12,7 @@ from tests.unit.faults.matrix import Cell, selection
 from tests.unit.faults.stage import FLUX_SETTINGS, Result, judge, play
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings, TurnReport
-from wyoming_flux.settings import TurnSettings
+from wyoming_flux.settings import UtteranceSettings
 from wyoming_flux.simulator import Service as Flux
 from wyoming_flux.simulator import Simulator
 
@@ -53,7 +53,7 @@ class SocketClient:
 class SocketStage:
     """A server and a simulator on loopback."""
 
-    def __init__(self, simulator: Simulator, turn: TurnSettings) -> None:
+    def __init__(self, simulator: Simulator, turn: UtteranceSettings) -> None:
         self.flux: Flux = simulator
         self._news = asyncio.Event()
         self.clients: list[SocketClient] = []
@@ -91,7 +91,7 @@ def test_cell_over_sockets(run_fast: Run, caplog: pytest.LogCaptureFixture, cell
 
     async def main() -> Result:
         async with Simulator(recognizer="coded") as simulator:
-            stage = SocketStage(simulator, TurnSettings(max_turn=cell.max_turn))
+            stage = SocketStage(simulator, UtteranceSettings(max_turn=cell.max_turn))
             await stage.server.start()
             try:
                 return await play(cell, stage, wait=3.0)

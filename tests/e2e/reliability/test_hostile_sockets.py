@@ -16,7 +16,7 @@ from wyoming.info import Describe
 
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -89,7 +89,7 @@ def test_hostile_bytes(
         server = Server(
             Connector(Endpoint.from_url(f"ws://127.0.0.1:{port}", route="workers-ai")),
             FluxSettings(),
-            TurnSettings(),
+            UtteranceSettings(),
             ServerSettings(uri="tcp://127.0.0.1:0"),
         )
         await server.start()

@@ -15,7 +15,7 @@ from wyoming.client import AsyncClient
 from tests.unit.faults.matrix import TROUBLES
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator, speak
 from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault, Refuse
 
@@ -90,7 +90,7 @@ def test_nobody_sees_a_secret(
             server = Server(
                 Connector(endpoint),
                 FluxSettings(),
-                TurnSettings(),
+                UtteranceSettings(),
                 ServerSettings(uri="tcp://127.0.0.1:0", debug=True),
             )
             await server.start()

@@ -13,10 +13,10 @@ import pytest
 
 from wyoming_flux.errors import EndpointError
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.utterance import Transcriber
 
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import FarEnd
@@ -193,7 +193,7 @@ def in_the_middle(fault: Fault) -> Callable[[], Awaitable[EndpointError]]:
     async def run() -> EndpointError:
         async with Simulator(ingest_rate=0, faults=[fault]) as simulator:
             connector = Connector(Endpoint.from_url(simulator.url + AI_PATH, route="workers-ai"))
-            async with Transcriber(connector, FluxSettings(), TurnSettings()) as transcriber:
+            async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
                 await transcriber.send(bytes(32000))
                 with pytest.raises(EndpointError) as caught:
                     await transcriber.result()

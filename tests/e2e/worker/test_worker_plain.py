@@ -9,10 +9,10 @@ import pytest
 
 from wyoming_flux.errors import QuotaExceeded, Refused
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Refuse
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.utterance import Transcriber
 
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import StartWorker
@@ -43,7 +43,7 @@ async def test_speech_with_key_terms(
     known_before = connector.plain
     for _ in range(3):
         settings = FluxSettings(keyterms=("living room",), sensitivity="relaxed")
-        async with Transcriber(connector, settings, TurnSettings()) as transcriber:
+        async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
             await transcriber.send(spoken(0.3, 2, 3))
             assert (await transcriber.result()).text == "turn on the living room light"
     assert (known_before, connector.plain) == (None, True)

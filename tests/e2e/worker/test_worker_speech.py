@@ -16,10 +16,10 @@ from wyoming_flux.errors import (
 )
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.keyterms import merge
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
 from wyoming_flux.simulator.faults import Drop, Refuse
-from wyoming_flux.turn import Transcriber, Trigger
+from wyoming_flux.utterance import Transcriber, Trigger
 
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import StartWorker, Workerd
@@ -61,7 +61,7 @@ async def test_settings_and_speech(
         tag="home",
     )
     audio = spoken(0.3, 2, 3, rate=24000)
-    async with Transcriber(connector, settings, TurnSettings()) as transcriber:
+    async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
         await transcriber.send(audio)
         transcript = await transcriber.result()
     assert (transcript.text, transcript.trigger) == (TEXT, Trigger.END_OF_TURN)
@@ -114,7 +114,7 @@ async def test_parameters_that_workers_ai_refuses(
     """Refused parameters cost the key terms, not the turn; privacy is kept."""
     simulator.faults.append(Refuse(connection=1, status=400, code="5004"))
     settings = FluxSettings(keyterms=("living room",), mip_opt_out=True)
-    async with Transcriber(connector, settings, TurnSettings()) as transcriber:
+    async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
         await transcriber.send(spoken(0.3, 2, 6))
         assert (await transcriber.result()).text == TEXT
     assert "keyterm" in connector.dropped
@@ -141,7 +141,7 @@ async def test_dropped_in_the_middle(
 ) -> None:
     """A stream that breaks behind the Worker is replaced, and nothing of the sentence is lost."""
     simulator.faults.append(Drop(connection=1, after=1.2, code=1011))
-    async with Transcriber(connector, FluxSettings(), TurnSettings()) as transcriber:
+    async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
         await transcriber.send(spoken(0.3, 2, 3))
         assert (await transcriber.result()).text == TEXT
         assert transcriber.stats.attempts == 2
@@ -153,7 +153,7 @@ async def test_client_ends_first(start_worker: "StartWorker", spoken: Callable[.
     async with Simulator(script=script, ingest_rate=0) as simulator:
         worker = await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET)
         connector = Connector(Endpoint.from_url(worker.url, token=SECRET))
-        async with Transcriber(connector, FluxSettings(), TurnSettings()) as transcriber:
+        async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
             await transcriber.send(spoken(0.3, 1.2))
             transcriber.end()
             assert (await transcriber.result()).text == "turn on the"

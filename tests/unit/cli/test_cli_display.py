@@ -8,7 +8,7 @@ import pytest
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.cli.outcome import Display, Outcome
 from wyoming_flux.cli.player import SpeechMeter
-from wyoming_flux.turn import Trigger
+from wyoming_flux.utterance import Trigger
 
 
 class Terminal(io.StringIO):

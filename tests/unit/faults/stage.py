@@ -14,10 +14,10 @@ from wyoming_flux.server import DailyMinutes, Limits
 from wyoming_flux.server.connection import Connection
 from wyoming_flux.server.events import EventParser, encode
 from wyoming_flux.server.service import Service
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Service as Flux
 from wyoming_flux.simulator import speak
-from wyoming_flux.turn import Transcriber
+from wyoming_flux.utterance import Transcriber
 
 from .matrix import (
     AFTER,
@@ -172,7 +172,7 @@ class Stage(Protocol):
 class MemoryStage:
     """A server and a Flux in memory."""
 
-    def __init__(self, connector: Any, turn: TurnSettings) -> None:
+    def __init__(self, connector: Any, turn: UtteranceSettings) -> None:
         self.flux: Flux = connector.service
         self._connector = connector
         self._service = Service(

@@ -14,7 +14,7 @@ from wyoming.info import Describe
 
 from tests.unit.faults.matrix import TROUBLES, Trouble
 from tests.unit.faults.stage import FORMAT, MemoryStage, PlayingClient, silence, stream
-from wyoming_flux.settings import TurnSettings
+from wyoming_flux.settings import UtteranceSettings
 from wyoming_flux.simulator import speak
 from wyoming_flux.simulator.faults import ConnectedLate
 
@@ -70,7 +70,7 @@ def test_events_in_any_order(
     begun = sum(isinstance(one, str) and one.startswith(BEGIN) for one in script)
 
     async def main() -> None:
-        stage = MemoryStage(connector, TurnSettings())
+        stage = MemoryStage(connector, UtteranceSettings())
         stage.flux.faults[:] = trouble.faults if trouble else ()
         client = await stage.connect()
         for step in script:
@@ -102,7 +102,7 @@ def test_an_error_does_not_wait_for_flux_to_close(
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        stage = MemoryStage(connector, TurnSettings())
+        stage = MemoryStage(connector, UtteranceSettings())
         client = await stage.connect()
         await client.say(STEPS["audio-chunk odd"], STEPS["audio-stop"])
         at, event = await client.answers.get()

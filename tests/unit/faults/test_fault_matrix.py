@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.faults.matrix import CELLS, TROUBLES, Cell, Client, Moment, selection
 from tests.unit.faults.stage import MemoryStage, judge, play
-from wyoming_flux.settings import TurnSettings
+from wyoming_flux.settings import UtteranceSettings
 from wyoming_flux.simulator.faults import KINDS
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -21,7 +21,7 @@ def test_cell(
     connector = memory_connector(recognizer="coded")
 
     async def main() -> Any:
-        return await play(cell, MemoryStage(connector, TurnSettings(max_turn=cell.max_turn)))
+        return await play(cell, MemoryStage(connector, UtteranceSettings(max_turn=cell.max_turn)))
 
     judge(cell, run_virtual(main))
     assert not [mistake for c in connector.service.connections for mistake in c.mistakes]

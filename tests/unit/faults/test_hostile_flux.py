@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from wyoming_flux.errors import ConnectionLost, WyomingFluxError
 from wyoming_flux.flux.messages import Message, parse
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Transcriber, Transcript
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Transcriber, Transcript
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -173,7 +173,10 @@ def test_whatever_flux_says(
     async def main() -> tuple[Transcript | WyomingFluxError, float]:
         loop = asyncio.get_running_loop()
         async with Transcriber(
-            connector, FluxSettings(), TurnSettings(answer_on=answer_on), on_partial=shown.append
+            connector,
+            FluxSettings(),
+            UtteranceSettings(answer_on=answer_on),
+            on_partial=shown.append,
         ) as transcriber:
             sending = asyncio.create_task(send(transcriber))
             try:

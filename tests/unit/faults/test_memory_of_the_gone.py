@@ -12,7 +12,7 @@ from wyoming.audio import AudioChunk, AudioStart
 
 from tests.unit.faults.stage import FORMAT, MemoryClient, MemoryStage, noise, silence
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import TurnSettings
+from wyoming_flux.settings import UtteranceSettings
 from wyoming_flux.simulator import speak
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -62,7 +62,7 @@ def test_nothing_big_is_left(run_virtual: Virtual, memory_connector: Any, said: 
         connector.opened.clear()
 
     async def main() -> int:
-        stage = MemoryStage(connector, TurnSettings())
+        stage = MemoryStage(connector, UtteranceSettings())
         for _ in range(3):
             await visit(stage)
         tracemalloc.start()

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests.unit.faults.matrix import WORD
 from tests.unit.faults.stage import RATE, noise, silence
 from wyoming_flux.errors import WyomingFluxError
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import faults as kinds
 from wyoming_flux.simulator import speak
 from wyoming_flux.simulator.faults import Fault
-from wyoming_flux.turn import Transcriber, Transcript
+from wyoming_flux.utterance import Transcriber, Transcript
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -135,7 +135,11 @@ class Ending:
 
 
 async def take(
-    connector: Any, speech: Speech, behaviour: Behaviour, turn: TurnSettings, latency: float = 0.0
+    connector: Any,
+    speech: Speech,
+    behaviour: Behaviour,
+    turn: UtteranceSettings,
+    latency: float = 0.0,
 ) -> Ending:
     """Take one turn; the outcome is None where the client gave up first."""
     loop = asyncio.get_running_loop()
@@ -190,7 +194,7 @@ def _is_in_order(heard: list[str], said: list[str]) -> bool:
 
 
 turns = st.builds(
-    TurnSettings,
+    UtteranceSettings,
     answer_on=st.sampled_from(["end-of-turn", "audio-stop"]),
     no_speech_timeout=st.sampled_from([1.0, 8.0]),
     max_turn=st.sampled_from([1.0, 20.0]),
@@ -214,7 +218,7 @@ def test_exactly_one_outcome(
     struck: list[list[Fault]],
     speech: Speech,
     behaviour: Behaviour,
-    turn: TurnSettings,
+    turn: UtteranceSettings,
     profile: str,
 ) -> None:
     """Whatever happens: one outcome, in time, of the turn's own words in order; no task left."""
@@ -278,7 +282,7 @@ def test_one_lost_connection_loses_no_word(
     behaviour = dataclasses.replace(behaviour, stops=True, leaves=None, gap=(0.0, 0.0))
     connector = memory_connector(recognizer="coded", faults=[_for_connection(loss, 1)])
     ending: Ending = run_virtual(
-        lambda: take(connector, speech, behaviour, TurnSettings(answer_on="audio-stop"))
+        lambda: take(connector, speech, behaviour, UtteranceSettings(answer_on="audio-stop"))
     )
     assert isinstance(ending.outcome, Transcript), ending.outcome
     heard, said = ending.outcome.text.split(), speech.words
@@ -297,7 +301,7 @@ def test_memory_of_a_long_turn(run_virtual: Virtual, memory_connector: Any, kind
 
     async def main() -> int:
         async with Transcriber(
-            connector, FluxSettings(), TurnSettings(answer_on="audio-stop")
+            connector, FluxSettings(), UtteranceSettings(answer_on="audio-stop")
         ) as transcriber:
             await transcriber.send(speak("alpha bravo"))
             tracemalloc.start()

@@ -14,8 +14,8 @@ from wyoming.event import Event, async_read_event
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Limits, Server, ServerSettings, TurnReport
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Transcript, Trigger, TurnStats
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Transcript, Trigger, TurnStats
 
 PATIENCE = 10.0
 """Seconds after which a test that waits has failed."""
@@ -239,7 +239,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
     async def start(
         *,
         flux: FluxSettings | None = None,
-        turn: TurnSettings | None = None,
+        turn: UtteranceSettings | None = None,
         endpoint: str = "ws://127.0.0.1:1",
         route: str = "auto",
         real: bool = False,
@@ -260,7 +260,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
         server = Server(
             Connector(Endpoint.from_url(endpoint, route=route)),
             flux or FluxSettings(),
-            turn or TurnSettings(),
+            turn or UtteranceSettings(),
             ServerSettings(uri=uri, **settings),
             limits=limits or Limits(tick=0.02, linger=0.3),
             usage=usage,

@@ -18,8 +18,8 @@ from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import DailyMinutes, Limits, Server, ServerSettings
 from wyoming_flux.server.connection import Connection
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import FluxSettings, TurnSettings
-from wyoming_flux.turn import Trigger
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Trigger
 
 STOP = AudioStop().event()
 LONG = AudioChunk(16000, 2, 1, bytes(320_000)).event()
@@ -304,7 +304,7 @@ def make_server(**settings: Any) -> Server:
     return Server(
         Connector(Endpoint.from_url("ws://127.0.0.1:1")),
         FluxSettings(),
-        TurnSettings(),
+        UtteranceSettings(),
         ServerSettings(**settings),
     )
 

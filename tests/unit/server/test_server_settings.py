@@ -10,7 +10,7 @@ from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import NEARBY, Server, ServerSettings, parse_network
 from wyoming_flux.server.access import is_allowed
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_settings_the_endpoint_cannot_carry() -> None:
         Server(
             Connector(Endpoint.from_url("wss://x.workers.dev")),
             FluxSettings(model="flux-general-multi"),
-            TurnSettings(),
+            UtteranceSettings(),
             ServerSettings(),
         )
     assert caught.value.name == "model"

@@ -9,7 +9,7 @@ from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import parse
 
@@ -98,7 +98,7 @@ async def test_early_answer_with_partial_text(flux: Any, spoken: Spoken) -> None
 
 async def test_a_whole_file_at_once_then_another(flux: Any, spoken: Spoken) -> None:
     """Two turns on one connection, each ended by the client; every byte reaches Flux."""
-    one, simulator = await flux(turn=TurnSettings(answer_on="audio-stop"))
+    one, simulator = await flux(turn=UtteranceSettings(answer_on="audio-stop"))
     client = await one.connect()
     for number in range(2):
         pcm = spoken(0.1, 1.7, 0.05 + number)

@@ -14,7 +14,7 @@ from wyoming.info import Describe, Info
 from wyoming_flux.errors import AuthFailed, ConnectionLost
 from wyoming_flux.server import Limits
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.turn import Trigger
+from wyoming_flux.utterance import Trigger
 
 FORM = {"rate": 16000, "width": 2, "channels": 1}
 STOP = AudioStop().event()

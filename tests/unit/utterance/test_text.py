@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from wyoming_flux.flux import TurnEvent, TurnInfo
 from wyoming_flux.settings import DEFAULT_WAKE_PHRASES
-from wyoming_flux.turn.buffer import AudioBuffer
-from wyoming_flux.turn.text import Partials, Texts
-from wyoming_flux.turn.timeline import Timeline
+from wyoming_flux.utterance.buffer import AudioBuffer
+from wyoming_flux.utterance.text import Partials, Texts
+from wyoming_flux.utterance.timeline import Timeline
 
 
 def heard(text: str, *, at: float = 0.8, end: bool = False, index: int = 0) -> Texts:

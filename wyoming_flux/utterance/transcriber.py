@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, Self
 from wyoming_flux.errors import ConnectionLost, EndpointError, Internal, WyomingFluxError
 from wyoming_flux.flux.endpoint import Endpoint
 from wyoming_flux.flux.messages import Message
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .buffer import AudioBuffer
 from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
@@ -71,7 +71,7 @@ class Transcriber:
         self,
         connector: Connects,
         settings: FluxSettings,
-        turn: TurnSettings,
+        turn: UtteranceSettings,
         *,
         on_partial: Callable[[str], None] | None = None,
     ) -> None:

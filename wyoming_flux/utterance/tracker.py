@@ -25,7 +25,7 @@ from wyoming_flux.flux.messages import (
     Message,
     TurnInfo,
 )
-from wyoming_flux.settings import TurnSettings
+from wyoming_flux.settings import UtteranceSettings
 
 from . import rules
 from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
@@ -51,7 +51,7 @@ class Tracker:
     After :class:`Finish` all input is ignored.
     """
 
-    def __init__(self, settings: TurnSettings, *, force_end_turn: bool) -> None:
+    def __init__(self, settings: UtteranceSettings, *, force_end_turn: bool) -> None:
         """Prepare; ``force_end_turn``: whether the route knows it."""
         self._settings = settings
         self._force_end_turn = force_end_turn

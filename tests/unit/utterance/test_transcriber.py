@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from wyoming_flux.errors import WyomingFluxError
-from wyoming_flux.settings import FluxSettings, TurnSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator.faults import Fault, parse
 from wyoming_flux.simulator.recognizer import ScriptedTurn
-from wyoming_flux.turn import Transcriber, Transcript, Trigger, TurnStats
+from wyoming_flux.utterance import Transcriber, Transcript, Trigger, TurnStats
 
 TEXT = "turn on the living room light"
 
@@ -29,7 +29,7 @@ async def take_turn(
     audio: bytes,
     *,
     settings: FluxSettings | None = None,
-    turn: TurnSettings | None = None,
+    turn: UtteranceSettings | None = None,
     pace: float = 1.0,
     stop: bool = True,
     chunk: float = 0.01,
@@ -57,7 +57,7 @@ async def take_turn(
             transcriber.end()
 
     async with Transcriber(
-        connector, settings, turn or TurnSettings(), on_partial=shown.append
+        connector, settings, turn or UtteranceSettings(), on_partial=shown.append
     ) as transcriber:
         streaming = asyncio.create_task(stream(transcriber))
         try:
@@ -117,7 +117,7 @@ def test_whole_file_at_once(
     connector = memory_connector(script=texts)
     audio = spoken(0.3, 1.0, 1.0, 1.0, 9.0, 1.0, 0.2)
     turn = run_virtual(
-        lambda: take_turn(connector, audio, pace=0, turn=TurnSettings(answer_on=answer_on))
+        lambda: take_turn(connector, audio, pace=0, turn=UtteranceSettings(answer_on=answer_on))
     )
     assert turn.outcome == Transcript(" ".join(texts), Trigger.AUDIO_STOP)
 
@@ -129,7 +129,7 @@ def test_dictation_in_real_time(run_virtual: Virtual, memory_connector: Any, spo
         lambda: take_turn(
             connector,
             spoken(12.0, 1.0, 25.0, 1.0, 1.0),
-            turn=TurnSettings(answer_on="audio-stop"),
+            turn=UtteranceSettings(answer_on="audio-stop"),
         )
     )
     assert turn.outcome == Transcript("open the door close the window", Trigger.AUDIO_STOP)
@@ -248,7 +248,7 @@ def test_longest_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) 
     """A turn that does not end is finalised after max_turn of audio."""
     connector = memory_connector(script=["blah " * 60])
     turn = run_virtual(
-        lambda: take_turn(connector, spoken(0.3, 40.0), turn=TurnSettings(max_turn=10.0))
+        lambda: take_turn(connector, spoken(0.3, 40.0), turn=UtteranceSettings(max_turn=10.0))
     )
     assert turn.outcome.trigger is Trigger.MAX_TURN
     assert turn.outcome.text
@@ -424,7 +424,7 @@ def test_back_pressure(run_virtual: Virtual, memory_connector: Any, spoken: Any)
         connector = memory_connector(ingest_rate=10)
         loop = asyncio.get_running_loop()
         async with Transcriber(
-            connector, FluxSettings(), TurnSettings(answer_on="audio-stop")
+            connector, FluxSettings(), UtteranceSettings(answer_on="audio-stop")
         ) as transcriber:
             for _ in range(100):
                 await transcriber.send(spoken(1.0))
@@ -442,7 +442,7 @@ def test_close_in_the_middle(run_virtual: Virtual, memory_connector: Any, spoken
 
     async def main() -> None:
         connector = memory_connector()
-        transcriber = Transcriber(connector, FluxSettings(), TurnSettings())
+        transcriber = Transcriber(connector, FluxSettings(), UtteranceSettings())
         transcriber.start()
         await transcriber.send(spoken(0.5, 0.5))
         await asyncio.sleep(1)
@@ -463,7 +463,7 @@ def test_close_while_connecting(run_virtual: Virtual, memory_connector: Any) -> 
         transcriber = Transcriber(
             memory_connector(faults=faults("connect-late:seconds=2")),
             FluxSettings(),
-            TurnSettings(),
+            UtteranceSettings(),
         )
         transcriber.start()
         await asyncio.sleep(0.5)
@@ -492,7 +492,11 @@ def test_backlog_is_heard_though_the_client_falls_silent(
     audio = spoken(10.0, 2.0, 0.1)
     turn = run_virtual(
         lambda: take_turn(
-            memory_connector(), audio, pace=0, stop=False, turn=TurnSettings(no_speech_timeout=20.0)
+            memory_connector(),
+            audio,
+            pace=0,
+            stop=False,
+            turn=UtteranceSettings(no_speech_timeout=20.0),
         )
     )
     assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)

@@ -19,11 +19,18 @@ from wyoming_flux.flux.messages import (
     TurnEvent,
     TurnInfo,
 )
-from wyoming_flux.settings import TurnSettings
-from wyoming_flux.turn.decision import Connect, Decision, Finish, SendSilence, Show, StopForwarding
-from wyoming_flux.turn.outcome import Transcript, Trigger
-from wyoming_flux.turn.rules import BACK_OFF, FAULT_BUDGET, GAP_ENDS
-from wyoming_flux.turn.tracker import Tracker
+from wyoming_flux.settings import UtteranceSettings
+from wyoming_flux.utterance.decision import (
+    Connect,
+    Decision,
+    Finish,
+    SendSilence,
+    Show,
+    StopForwarding,
+)
+from wyoming_flux.utterance.outcome import Transcript, Trigger
+from wyoming_flux.utterance.rules import BACK_OFF, FAULT_BUDGET, GAP_ENDS
+from wyoming_flux.utterance.tracker import Tracker
 
 words = st.sampled_from(
     ["", "turn", "turn on", "turn on the light", "okay nabu", "Okay Nabu, turn"]
@@ -54,7 +61,7 @@ actions = st.one_of(
 )
 steps = st.lists(st.tuples(st.floats(0, 3), actions), max_size=40)
 settings = st.builds(
-    TurnSettings,
+    UtteranceSettings,
     answer_on=st.sampled_from(["end-of-turn", "audio-stop"]),
     no_speech_timeout=st.floats(1, 10),
     max_turn=st.floats(1, 20),
@@ -128,7 +135,9 @@ class Driver:
 
 
 @given(steps, settings, st.booleans())
-def test_every_turn_ends_once(script: list[Any], turn: TurnSettings, force_end_turn: bool) -> None:
+def test_every_turn_ends_once(
+    script: list[Any], turn: UtteranceSettings, force_end_turn: bool
+) -> None:
     """After any history, when nothing happens any more, there is one outcome within seconds."""
     driver = Driver(Tracker(turn, force_end_turn=force_end_turn))
     for delay, action in script:
@@ -148,7 +157,7 @@ def test_every_turn_ends_once(script: list[Any], turn: TurnSettings, force_end_t
 
 
 @given(steps, settings)
-def test_the_wait_after_the_client_is_bounded(script: list[Any], turn: TurnSettings) -> None:
+def test_the_wait_after_the_client_is_bounded(script: list[Any], turn: UtteranceSettings) -> None:
     """From the client's end, a Flux that says nothing more costs at most the fault budget.
 
     On top comes one second for each stall after the budget is used up, and the wait for a client
@@ -183,9 +192,9 @@ def speaking() -> Callable[..., Driver]:
     """Make a driver whose connection is open and which has sent ``seconds`` of audio."""
 
     def make(
-        seconds: float = 10.0, turn: TurnSettings | None = None, force: bool = False
+        seconds: float = 10.0, turn: UtteranceSettings | None = None, force: bool = False
     ) -> Driver:
-        driver = Driver(Tracker(turn or TurnSettings(), force_end_turn=force))
+        driver = Driver(Tracker(turn or UtteranceSettings(), force_end_turn=force))
         driver.act("opened")
         driver.act("audio", seconds)
         driver.act("send", seconds)
@@ -207,7 +216,7 @@ def test_a_revision_overtakes_what_was_shown(speaking: Callable[..., Driver]) ->
 
 def test_out_of_order_turns_are_joined_in_order(speaking: Callable[..., Driver]) -> None:
     """Turns are joined by turn_index, whatever the order in which they were finished."""
-    driver = speaking(4.0, TurnSettings(answer_on="audio-stop"))
+    driver = speaking(4.0, UtteranceSettings(answer_on="audio-stop"))
     for message in [
         *talk((0.5, "open the door")),
         *talk((2.5, "close it"), end=3.0, index=1),
@@ -221,7 +230,7 @@ def test_out_of_order_turns_are_joined_in_order(speaking: Callable[..., Driver])
 
 def test_a_finished_turn_is_not_replayed(speaking: Callable[..., Driver]) -> None:
     """After a lost connection only the open turn is heard again; the finished one is kept."""
-    driver = speaking(6.0, TurnSettings(answer_on="audio-stop"))
+    driver = speaking(6.0, UtteranceSettings(answer_on="audio-stop"))
     for message in [*talk((0.5, "open the door"), end=2.0), *talk((3.0, "and"), index=1)]:
         driver.act("message", message)
     driver.act("lost", ConnectionLost("x"))
@@ -294,7 +303,7 @@ def test_warning_answers_force_end_turn(speaking: Callable[..., Driver]) -> None
 
 def test_a_long_open_turn_is_not_replayed_whole(speaking: Callable[..., Driver]) -> None:
     """In dictation, text of more than 30 s is kept instead of being heard again."""
-    driver = speaking(60.0, TurnSettings(answer_on="audio-stop"))
+    driver = speaking(60.0, UtteranceSettings(answer_on="audio-stop"))
     for message in talk((1.0, "once"), (50.0, "once upon a time")):
         driver.act("message", message)
     driver.act("lost", ConnectionLost("x"))
@@ -310,7 +319,7 @@ def test_a_long_open_turn_is_not_replayed_whole(speaking: Callable[..., Driver])
 
 def test_back_off(speaking: Callable[..., Driver]) -> None:
     """Attempts follow each other after 0.2, 0.5 and 1 s, then the error is told."""
-    driver = Driver(Tracker(TurnSettings(), force_end_turn=False))
+    driver = Driver(Tracker(UtteranceSettings(), force_end_turn=False))
     driver.act("audio", 1.0)
     waits = []
     for _ in BACK_OFF:
