@@ -12,6 +12,7 @@ import pytest
 
 from wyoming_flux.errors import ConnectionLost, EndpointError, FluxTimeout
 from wyoming_flux.flux import Connector, Endpoint, Message
+from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import parse
 from wyoming_flux.flux.refusal import refusal
 from wyoming_flux.settings import FluxSettings
@@ -87,6 +88,7 @@ class MemoryConnection:
         self.connect_ms = 0.0
         self.attempts = 1
         self.dropped: tuple[str, ...] = ()
+        self.facts = Facts()
         self.session: asyncio.Task[None] | None = None
 
     async def send_audio(self, pcm: bytes) -> None:

@@ -32,6 +32,7 @@ EAGER_EOT_THRESHOLD_RANGE: Final = (0.3, 0.9)
 EOT_TIMEOUT_MS_RANGE: Final = (500, 60_000)
 NO_SPEECH_TIMEOUT_RANGE: Final = (1.0, 300.0)
 MAX_TURN_RANGE: Final = (1.0, 600.0)
+HOLD_RANGE: Final = (0, 2000)
 
 MAX_KEYTERMS: Final = 100
 MAX_KEYTERM_CHARACTERS: Final = 100
@@ -143,6 +144,8 @@ class UtteranceSettings:
     """Audio without any text after which the answer is an empty transcript."""
     max_turn: float = 20.0
     """Audio after the first text at which the turn is brought to an end."""
+    hold: int = 0
+    """Milliseconds of audio that an end of turn waits for more of the sentence."""
     wake_phrases: tuple[str, ...] = DEFAULT_WAKE_PHRASES
     """What satellites let through before the command: ignored alone, cut off in front."""
 
@@ -151,6 +154,7 @@ class UtteranceSettings:
         _one_of("answer_on", self.answer_on, get_args(AnswerOn))
         _within("no_speech_timeout", self.no_speech_timeout, NO_SPEECH_TIMEOUT_RANGE)
         _within("max_turn", self.max_turn, MAX_TURN_RANGE)
+        _within("hold", self.hold, HOLD_RANGE)
         for phrase in self.wake_phrases:
             _text("wake_phrases", "a wake phrase", phrase, MAX_KEYTERM_CHARACTERS)
 

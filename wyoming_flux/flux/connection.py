@@ -29,6 +29,7 @@ from wyoming_flux.errors import (
 
 from .endpoint import Endpoint
 from .foreign import one_line, without_secrets
+from .learnt import Facts
 from .messages import FluxFault, Message, parse
 from .refusal import refusal
 
@@ -70,6 +71,8 @@ class FluxConnection:
         """Milliseconds from the first packet to the open socket."""
         self.dropped: tuple[str, ...] = ()
         """Names of parameters that had to be left out."""
+        self.facts = Facts()
+        """What was known of the endpoint when it was opened."""
         self.attempts = 1
         """Upgrades that were tried for this connection."""
 

@@ -12,6 +12,8 @@ from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings
 
 from .connection import WORKER_HEADER, FluxConnection, open_connection
 from .endpoint import Endpoint, Route, optional_parameters
+from .learnt import Learnt
+from .messages import CLOSE_STREAM
 
 ATTEMPT_TIMEOUT: Final = 2.5
 """Seconds that one attempt to connect may take."""
@@ -35,10 +37,16 @@ class Connector:
         self.endpoint = endpoint
         self.plain: bool | None = None
         """Whether it is a Worker that ignores parameters; None until a connection has told."""
+        self.learnt = Learnt((CLOSE_STREAM,))
         self._ssl_context = ssl_context
         self._clock = clock
         self._dropped: tuple[str, ...] = ()
         self._dropped_until = float("-inf")
+
+    @property
+    def name(self) -> str:
+        """Where it connects to, for messages."""
+        return self.endpoint.host
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -67,6 +75,7 @@ class Connector:
         else:
             if minimal:
                 connection.dropped = self.dropped
+        connection.facts = self.learnt.facts(self._clock())
         try:
             self._check_plain(connection, settings)
         except EndpointError:

@@ -72,6 +72,7 @@ class Server:
             extra_keyterms=keyterms,
             on_turn=on_turn,
             debug=server.debug,
+            whole=turn.answer_on == "end-of-turn",
         )
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
@@ -220,6 +221,6 @@ class Server:
 
 def _transcribers(connector: Connector, turn: UtteranceSettings) -> TranscriberFactory:
     def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
-        return Transcriber(connector, settings, turn, on_partial=on_partial)
+        return Transcriber([connector], settings, turn, on_partial=on_partial)
 
     return make

@@ -11,7 +11,7 @@ from wyoming_flux import keyterms
 from wyoming_flux.audio import AudioFormat, Converter, prepare
 from wyoming_flux.errors import UnsupportedLanguage, WyomingFluxError
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.utterance import Transcript, TurnStats
+from wyoming_flux.utterance import Report, Transcript
 
 from .report import TurnReport
 from .requests import TranscribeRequest
@@ -24,9 +24,9 @@ _LOGGER = logging.getLogger(__name__)
 class Utterance(Protocol):
     """What a turn needs of a transcriber: :class:`wyoming_flux.utterance.Transcriber`."""
 
-    stats: TurnStats
-    on_transcript: Callable[[Transcript], None] | None
-    """Called with the transcript when it is known, if at all; ``result`` has it as well."""
+    @property
+    def report(self) -> Report:
+        """What it came to so far."""
 
     def start(self) -> None:
         """Begin to connect."""
@@ -63,6 +63,7 @@ class Service:
         extra_keyterms: Callable[[], Iterable[str]] | None = None,
         on_turn: Callable[[TurnReport], None] | None = None,
         debug: bool = False,
+        whole: bool = True,
     ) -> None:
         """Keep what is shared; ``info`` is the encoded answer to ``describe``."""
         self.info: Final = info
@@ -70,6 +71,7 @@ class Service:
         self.usage: Final = usage
         self.limits: Final = limits
         self.debug: Final = debug
+        self.whole: Final = whole
         # Why no new turn may begin: the server is being stopped.
         self.stopping: WyomingFluxError | None = None
         # All tasks of all turns, so that none is lost and stopping can wait for them.

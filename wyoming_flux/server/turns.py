@@ -7,7 +7,7 @@ from typing import Final
 
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import Internal, WyomingFluxError
-from wyoming_flux.utterance import Transcript, TurnStats
+from wyoming_flux.utterance import Report, Transcript
 from wyoming_flux.utterance.rules import FRAME, FRAME_IN_TEXT
 
 from .answers import Answer, encode_error
@@ -146,13 +146,14 @@ class Turn:
             self._service.settings_for(self.request), self._partial
         )
         self._utterance = utterance
-        # Not first through this task: at the end of a turn each round of the loop counts.
-        utterance.on_transcript = self._answered
         pump = None
         try:
             utterance.start()
             pump = self._service.spawn(self._pump(utterance), f"wyoming-flux audio {self._number}")
-            self._answered(await utterance.result())
+            transcript = await utterance.result()
+            if self._service.whole:
+                transcript.whole()
+            self._answered(transcript)
         except WyomingFluxError as error:
             # Here, not above: closing Flux may take a second, for which nobody should wait.
             self._refuse(error)
@@ -229,12 +230,12 @@ class Turn:
         self._moved()
 
     def _charge(self, utterance: Utterance) -> None:
-        seconds = utterance.stats.audio_seconds
+        seconds = utterance.report.audio_seconds
         self._service.usage.add(seconds - self._charged)
         self._charged = seconds
 
     def _report(self) -> None:
-        stats = self._utterance.stats if self._utterance is not None else TurnStats()
+        stats = self._utterance.report if self._utterance is not None else Report()
         self._service.report(
             TurnReport(
                 turn=self._number,

@@ -1,6 +1,7 @@
 """From audio to text: one utterance."""
 
-from .outcome import Transcript, Trigger, TurnStats
+from .outcome import Transcript, Trigger
+from .report import Report
 from .transcriber import Transcriber
 
-__all__ = ["Transcriber", "Transcript", "Trigger", "TurnStats"]
+__all__ = ["Report", "Transcriber", "Transcript", "Trigger"]

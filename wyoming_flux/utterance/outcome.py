@@ -1,11 +1,14 @@
-"""What a turn ends in, and what it cost."""
+"""What an utterance ends in."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
+
+from wyoming_flux.errors import ConnectionLost, WyomingFluxError
 
 
 class Trigger(StrEnum):
-    """Why the transcript was given at that moment."""
+    """Why the answer was given at that moment."""
 
     END_OF_TURN = "end-of-turn"
     """Flux said that the turn is over."""
@@ -16,7 +19,9 @@ class Trigger(StrEnum):
     NO_AUDIO = "no-audio"
     """The client stopped sending without saying so."""
     MAX_TURN = "max-turn"
-    """The turn grew longer than ``max_turn``."""
+    """The text grew longer than ``max_turn``."""
+    DAILY_LIMIT = "daily-limit"
+    """The minutes of the day are used up."""
     CONNECTION_LOST = "connection-lost"
     """Flux went away; this is what it had understood."""
 
@@ -27,17 +32,19 @@ class Transcript:
 
     text: str
     trigger: Trigger
+    missing: float = 0.0
+    """Seconds of the client's audio that are not in the text; above 0 it is incomplete."""
+    fault: WyomingFluxError | None = None
+    """Why something is missing."""
 
+    def whole(self) -> Self:
+        """Return this transcript if nothing is missing: half a command must not be carried out.
 
-@dataclass(slots=True)
-class TurnStats:
-    """What a turn cost; valid at any time, final once the result is known."""
-
-    audio_seconds: float = 0.0
-    """Audio sent to Flux in seconds, silence and replays included: what is billed."""
-    connect_ms: float | None = None
-    """Milliseconds that the first successful connection took."""
-    attempts: int = 0
-    """Connections that were tried."""
-    after_audio_ms: float | None = None
-    """Milliseconds from the last client audio to the result."""
+        Raises :class:`~wyoming_flux.errors.ConnectionLost`.
+        """
+        if self.missing:
+            why = f": {self.fault}" if self.fault is not None else ""
+            raise ConnectionLost(
+                f"only a part was understood, the last {self.missing:.1f} s are missing{why}"
+            )
+        return self

@@ -1,40 +1,42 @@
-"""One utterance: audio in, transcript out. Carries out what the tracker decides.
+"""One utterance: audio in, transcript out. Carries out what the machine decides.
 
-Three activities, all owned here: a *link* (connect, then receive) with its *sender*, and one timer
-for the tracker's deadline. None of them decides anything.
+One task for each attempt (connect, then receive) with a sender beside it, and one timer. None of
+them decides anything: each tells the machine what happened and obeys its events.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from wyoming_flux.errors import ConnectionLost, EndpointError, Internal, WyomingFluxError
-from wyoming_flux.flux.endpoint import Endpoint
+from wyoming_flux.errors import (
+    ConnectionLost,
+    EndpointError,
+    Internal,
+    InvalidSetting,
+    Refused,
+    WyomingFluxError,
+)
+from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import Message
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
-from .buffer import AudioBuffer
-from .decision import Connect, Decision, Finish, SendControl, SendSilence, Show, StopForwarding
-from .outcome import Transcript, TurnStats
-from .rules import FRAME, FRAME_IN_TEXT
-from .tracker import Tracker
-
-MAX_PENDING: Final = 30.0
-"""Seconds of un-sent audio at which :meth:`Transcriber.send` waits."""
-MAX_UNHEARD: Final = 30.0
-"""Seconds that may be sent ahead of what Flux has heard; they are kept for a replay."""
+from .events import Answer, Connect, Drop, Fact, Learnt, Partial
+from .machine import Machine
+from .outcome import Transcript, Trigger
+from .proof import prove
+from .report import Report
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """What a turn needs of a connection: :class:`wyoming_flux.flux.FluxConnection`."""
+    """What an utterance needs of a connection: :class:`wyoming_flux.flux.FluxConnection`."""
 
     connect_ms: float
     attempts: int
+    facts: Facts
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send one frame."""
@@ -49,15 +51,51 @@ class Connection(Protocol):
         """Close, bounded."""
 
 
+class Remembers(Protocol):
+    """What is kept of an endpoint: :class:`wyoming_flux.flux.learnt.Learnt`; times in seconds."""
+
+    def prove(self, control: str, now: float) -> None:
+        """A control message flushes there."""
+
+    def disprove(self, control: str, now: float) -> None:
+        """A control message does not."""
+
+    def windows(self, usable: bool, now: float) -> None:
+        """Whether its window ends can be used."""
+
+    def mark_down(self, now: float) -> None:
+        """It could not be used."""
+
+    def mark_up(self) -> None:
+        """It answers."""
+
+
 class Connects(Protocol):
-    """What a turn needs of a connector: :class:`wyoming_flux.flux.Connector`."""
+    """What an utterance needs of a connector: :class:`wyoming_flux.flux.Connector`."""
 
     @property
-    def endpoint(self) -> Endpoint:
-        """Where it connects to."""
+    def name(self) -> str:
+        """Where it connects to, for messages."""
 
     async def connect(self, settings: FluxSettings) -> Connection:
-        """Open a connection."""
+        """Open a connection; raises :class:`WyomingFluxError`."""
+
+    @property
+    def learnt(self) -> Remembers:
+        """What is known of its endpoint."""
+
+
+class _Attempt:
+    """One connection from the attempt to its close."""
+
+    def __init__(self, number: int, connector: Connects) -> None:
+        self.number = number
+        self.connector = connector
+        self.live = True
+        """Whether the machine still wants to hear of it."""
+        self.proof: Drop | None = None
+        self.work = asyncio.Event()
+        self.receiver: asyncio.Task[None] | None = None
 
 
 class Transcriber:
@@ -69,41 +107,30 @@ class Transcriber:
 
     def __init__(
         self,
-        connector: Connects,
+        connectors: Sequence[Connects],
         settings: FluxSettings,
-        turn: UtteranceSettings,
+        utterance: UtteranceSettings,
         *,
         on_partial: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare, in a running loop; ``on_partial`` gets words to append to those before."""
-        self._connector = connector
+        self._connectors = connectors
         self._settings = settings
+        self._utterance = utterance
         self._on_partial = on_partial
-        self.stats = TurnStats()
-        self.on_transcript: Callable[[Transcript], None] | None = None
-        """Called with the transcript when it is known: a round of the loop before ``result()``."""
-
-        self._per_second = settings.sample_rate * 2
-        self._frame_bytes = int(settings.sample_rate * FRAME) * 2
-        self._late_frame_bytes = int(settings.sample_rate * FRAME_IN_TEXT) * 2
-        self._buffer = AudioBuffer(settings.sample_rate)
-        self._outgoing: deque[SendSilence | SendControl] = deque()
-        self._forwarding = True
-        self._ended = False
-        self._audio_at: float | None = None
-
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[Transcript | WyomingFluxError] = self._loop.create_future()
-        self._waiting: list[asyncio.Future[None]] = []
-        self._tracker = Tracker(turn, force_end_turn=connector.endpoint.knows_force_end_turn)
-        self._begun = False
-        self._link: asyncio.Task[None] | None = None
-        # The connection that is in use; tasks of any other must touch neither buffer nor tracker.
-        self._live: Connection | None = None
+        self._machine: Machine | None = None
+        self._attempts: dict[int, _Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._work = asyncio.Event()
         self._room = asyncio.Event()
+        self._outcome: asyncio.Future[Transcript | WyomingFluxError] = self._loop.create_future()
+        self._answer: Answer | None = None
+        self._audio_at: float | None = None
+        self._after_audio: float | None = None
+        self._sent = 0
+        self._tried = 0
+        self._connect_ms: float | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -122,9 +149,8 @@ class Transcriber:
 
     def start(self) -> None:
         """Begin to connect; idempotent."""
-        if not self._begun:
-            self._begun = True
-            self._apply(self._tracker.start(self._loop.time()))
+        self._begun()
+        self._obey()
 
     async def send(self, pcm: bytes) -> None:
         """Take linear16 mono audio at the settings' sample rate, in pieces of any length.
@@ -132,24 +158,25 @@ class Transcriber:
         Returns at once while less than 30 s wait to be sent, and always once the result is known:
         such audio is discarded.
         """
-        self.start()
-        if not pcm or not self._takes_audio:
+        machine = self._begun()
+        if not pcm or self.done:
             return
-        self._buffer.append(pcm)
-        self._audio_at = now = self._loop.time()
-        self._tracker.queued(now, self._buffer.pending)
-        self._work.set()
-        while self._buffer.pending > MAX_PENDING and self._takes_audio:
+        self._audio_at = self._loop.time()
+        machine.feed(pcm, self._audio_at)
+        self._obey()
+        while not machine.room and not self._closed:
             self._room.clear()
             await self._room.wait()
 
     def end(self) -> None:
         """Take note that the client is done: the answer is all that it said."""
-        self.start()
-        if not self._ended:
-            self._ended = True
-            self._work.set()
-            self._apply(self._tracker.ended(self._loop.time(), self._buffer.pending))
+        self._begun().end(self._loop.time())
+        self._obey()
+
+    def limit(self, seconds: float, trigger: Trigger) -> None:
+        """Take at most so many more seconds of audio; what is cut then is missing in the answer."""
+        self._begun().limit(seconds, trigger, self._loop.time())
+        self._obey()
 
     @property
     def done(self) -> bool:
@@ -157,18 +184,13 @@ class Transcriber:
         return self._outcome.done()
 
     async def result(self) -> Transcript:
-        """Wait for the transcript.
+        """Wait for the transcript; something may be missing in it.
 
         Raises :class:`WyomingFluxError` where there is none, and ``asyncio.CancelledError`` when
         the transcriber was closed before.
         """
         self.start()
-        if not self._outcome.done():
-            # Not shield(): it would take one more round of the loop on the way to the answer.
-            waiter = self._loop.create_future()
-            self._waiting.append(waiter)
-            await waiter
-        outcome = self._outcome.result()
+        outcome = await asyncio.shield(self._outcome)
         if isinstance(outcome, WyomingFluxError):
             # Raised once per caller: without this the tracebacks would pile up.
             raise outcome.with_traceback(None)
@@ -178,41 +200,84 @@ class Transcriber:
         """Give up: close Flux, end everything that was begun; idempotent, at most some seconds."""
         self._closed = True
         self._outcome.cancel()
-        self._wake_waiting()
+        self._room.set()
         self._stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    @property
+    def report(self) -> Report:
+        """What the utterance came to so far."""
+        answer = self._answer
+        costs = Report(
+            audio_seconds=self._sent / 2 / self._settings.sample_rate,
+            connect_ms=self._connect_ms,
+            attempts=self._tried,
+            after_audio_ms=None if self._after_audio is None else self._after_audio * 1000,
+        )
+        if answer is None:
+            return costs
+        name = None if answer.endpoint is None else self._connectors[answer.endpoint].name
+        failed = answer.error is not None and not answer.text
+        return Report(
+            trigger=None if failed else answer.trigger,
+            error=answer.error,
+            missing=answer.missing,
+            characters=len(answer.text),
+            audio_seconds=costs.audio_seconds,
+            connect_ms=costs.connect_ms,
+            attempts=costs.attempts,
+            endpoint=name,
+            faults=tuple(str(error) for _, error in answer.faults),
+            after_audio_ms=costs.after_audio_ms,
+        )
+
     # --- carrying out ----------------------------------------------------------------------
 
-    @property
-    def _takes_audio(self) -> bool:
-        return self._forwarding and not self._ended and not self.done
+    def _begun(self) -> Machine:
+        if self._machine is None:
+            names = [connector.name for connector in self._connectors]
+            self._machine = Machine(self._utterance, self._settings, names, self._loop.time())
+        return self._machine
 
-    def _apply(self, decisions: list[Decision]) -> None:
-        if self._closed or self.done:
+    def _obey(self) -> None:
+        machine = self._machine
+        if machine is None or self._closed:
             return
-        for decision in decisions:
-            match decision:
-                case Connect(replay_from):
-                    self._connect(replay_from)
-                case SendSilence() | SendControl():
-                    self._outgoing.append(decision)
-                    self._work.set()
-                case StopForwarding():
-                    self._forwarding = False
-                    self._buffer.drop_pending()
-                    self._room.set()
-                case Show(text):
+        for event in machine.events():
+            match event:
+                case Connect(attempt, endpoint):
+                    self._connect(attempt, self._connectors[endpoint])
+                case Drop():
+                    self._drop(event)
+                case Partial(text):
                     if self._on_partial is not None:
                         self._on_partial(text)
-                case Finish(outcome):
-                    self._finish(outcome)
-                    return
-        self._arm()
+                case Learnt():
+                    self._learn(event)
+                case Answer():
+                    self._finish(event)
+        for one in self._attempts.values():
+            one.work.set()
+        if machine.room:
+            self._room.set()
+        self._arm(machine)
 
-    def _arm(self) -> None:
-        due = self._tracker.deadline
+    def _learn(self, event: Learnt) -> None:
+        learnt, now = self._connectors[event.endpoint].learnt, self._loop.time()
+        match event.fact:
+            case Fact.WORKS:
+                learnt.mark_up()
+            case Fact.DOWN:
+                learnt.mark_down(now)
+            case Fact.NO_WINDOWS:
+                learnt.windows(False, now)
+            case Fact.CONTROL_FAILS:
+                if event.control is not None:
+                    learnt.disprove(event.control, now)
+
+    def _arm(self, machine: Machine) -> None:
+        due = machine.deadline
         if due is None or (self._timer is not None and self._timer.when() <= due):
             return
         if self._timer is not None:
@@ -221,49 +286,38 @@ class Transcriber:
 
     def _tick(self) -> None:
         self._timer = None
+        if self._machine is None:
+            return
         try:
-            self._apply(self._tracker.tick(self._loop.time()))
+            self._machine.tick(self._loop.time())
+            self._obey()
         except Exception as err:
             self._fail(err)
 
-    def _finish(self, outcome: Transcript | WyomingFluxError) -> None:
+    def _finish(self, answer: Answer) -> None:
+        self._answer = answer
         if self._audio_at is not None:
-            self.stats.after_audio_ms = (self._loop.time() - self._audio_at) * 1000
-        self._outcome.set_result(outcome)
-        self._wake_waiting()
-        self._stop()
-        if self.on_transcript is not None and isinstance(outcome, Transcript):
-            self.on_transcript(outcome)
-
-    def _wake_waiting(self) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiting.clear()
-
-    def _stop(self) -> None:
-        self._forwarding = False
-        self._room.set()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # Not left to the garbage collector, which may come after a thousand such turns.
-        self._buffer.clear()
-        self._leave_link()
-
-    def _leave_link(self) -> None:
-        # A cancelled task may take one more step, so all are also told that their time is over;
-        # one that calls this goes on to close its connection, undisturbed.
-        self._live = None
-        if self._link is not None and self._link is not asyncio.current_task():
-            self._link.cancel()
-        self._link = None
+            self._after_audio = self._loop.time() - self._audio_at
+        if answer.error is not None and not answer.text:
+            self._outcome.set_result(answer.error)
+        else:
+            transcript = Transcript(answer.text, answer.trigger, answer.missing, answer.error)
+            self._outcome.set_result(transcript)
 
     def _fail(self, err: Exception) -> None:
         """Tell a fault of ours to the log and to the client, and leave nothing behind."""
-        _LOGGER.error("unexpected error in a turn", exc_info=err)
+        _LOGGER.error("unexpected error in an utterance", exc_info=err)
         if not self._closed and not self.done:
-            self._finish(Internal("an internal error happened; the log of wyoming-flux has it"))
+            error = Internal("an internal error happened; the log of wyoming-flux has it")
+            self._outcome.set_result(error)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for attempt in tuple(self._attempts):
+            self._drop(Drop(attempt))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine, name=name)
@@ -271,105 +325,105 @@ class Transcriber:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    # --- the link --------------------------------------------------------------------------
+    # --- attempts --------------------------------------------------------------------------
 
-    def _connect(self, replay_from: float) -> None:
-        self._leave_link()
-        self._outgoing.clear()
-        self._buffer.rewind(replay_from)
-        tracker = self._tracker
-        tracker.rewound(self._buffer.pending)
-        self._link = self._spawn(self._run_link(), "flux link")
+    def _connect(self, number: int, connector: Connects) -> None:
+        attempt = _Attempt(number, connector)
+        self._attempts[number] = attempt
+        self._tried += 1
+        attempt.receiver = self._spawn(self._run(attempt), f"flux attempt {number}")
 
-    async def _run_link(self) -> None:
-        tracker = self._tracker
+    def _drop(self, drop: Drop) -> None:
+        attempt = self._attempts.pop(drop.attempt, None)
+        if attempt is None:
+            return
+        # A cancelled task may take one more step, so it is also told that its time is over; the
+        # one that runs just now goes on to close its connection, undisturbed.
+        attempt.live = False
+        attempt.proof = drop if drop.prove is not None else None
+        if attempt.receiver is not None and attempt.receiver is not asyncio.current_task():
+            attempt.receiver.cancel()
+
+    async def _run(self, attempt: _Attempt) -> None:
         try:
-            connection = await self._open()
-            if connection is None:
-                return
-            self._live = connection
-            sender = self._spawn(self._run_sender(connection), "flux sender")
-            try:
-                self._apply(tracker.opened(self._loop.time()))
-                while self._live is connection:
-                    message = await connection.receive()
-                    self._apply(tracker.received(self._loop.time(), message))
-                    self._buffer.forget(tracker.keep_from)
-                    self._work.set()
-            except ConnectionLost as err:
-                self._lose(connection, err)
-            finally:
-                sender.cancel()
-                await self._close(connection)
+            connection = await self._open(attempt)
+            if connection is not None:
+                await self._converse(attempt, connection)
         except Exception as err:
             self._fail(err)
 
-    async def _close(self, connection: Connection) -> None:
+    async def _open(self, attempt: _Attempt) -> Connection | None:
+        machine = self._begun()
         try:
-            if self.done:
-                # Whoever waits for the answer comes first: closing takes its time.
-                await asyncio.sleep(0)
+            connection = await attempt.connector.connect(self._settings)
+        except WyomingFluxError as err:
+            self._attempts.pop(attempt.number, None)
+            machine.failed(attempt.number, _as_endpoint_error(err), self._loop.time())
+            self._obey()
+            return None
+        self._tried += connection.attempts - 1
+        if self._connect_ms is None:
+            self._connect_ms = connection.connect_ms
+        return connection
+
+    async def _converse(self, attempt: _Attempt, connection: Connection) -> None:
+        machine = self._begun()
+        number = attempt.number
+        sender = self._spawn(self._send(attempt, connection), f"flux sender {number}")
+        try:
+            machine.opened(number, connection.facts, self._loop.time())
+            self._obey()
+            while attempt.live:
+                message = await connection.receive()
+                machine.receive(number, message, self._loop.time())
+                self._obey()
+        except EndpointError as err:
+            machine.lost(number, err, self._loop.time())
+            self._obey()
+        except asyncio.CancelledError:
+            # Dropped: what follows closes the connection, bounded, and is not cancelled again.
+            if attempt.live:
+                raise
+        finally:
+            sender.cancel()
+            await self._close(attempt, connection)
+
+    async def _close(self, attempt: _Attempt, connection: Connection) -> None:
+        try:
+            proof = attempt.proof
+            if proof is not None and proof.prove is not None and not self._closed:
+                rate, learnt = self._settings.sample_rate, attempt.connector.learnt
+                works = await prove(connection, proof.prove, proof.sent, rate)
+                remember = learnt.prove if works else learnt.disprove
+                remember(proof.prove, self._loop.time())
         finally:
             await connection.close()
 
-    async def _open(self) -> Connection | None:
-        tracker = self._tracker
-        self.stats.attempts += 1
+    async def _send(self, attempt: _Attempt, connection: Connection) -> None:
+        machine = self._begun()
         try:
-            connection = await self._connector.connect(self._settings)
-        except WyomingFluxError as err:
-            self._apply(tracker.failed(self._loop.time(), err))
-            return None
-        self.stats.attempts += connection.attempts - 1
-        if self.stats.connect_ms is None:
-            self.stats.connect_ms = connection.connect_ms
-        return connection
-
-    async def _run_sender(self, connection: Connection) -> None:
-        try:
-            while True:
+            while attempt.live:
                 # Cleared first: what arrives while a frame is on its way must wake us again.
-                self._work.clear()
-                while await self._send_next(connection):
-                    pass
-                await self._work.wait()
+                attempt.work.clear()
+                while (data := machine.next_to_send(attempt.number, self._loop.time())) is not None:
+                    if isinstance(data, str):
+                        await connection.send_control(data)
+                    else:
+                        self._sent += len(data)
+                        await connection.send_audio(data)
+                    if machine.room:
+                        self._room.set()
+                await attempt.work.wait()
         except EndpointError as err:
-            self._lose(connection, err)
+            machine.lost(attempt.number, err, self._loop.time())
+            self._obey()
         except Exception as err:
             self._fail(err)
 
-    def _lose(self, connection: Connection, err: EndpointError) -> None:
-        if self._live is connection:
-            self._apply(self._tracker.lost(self._loop.time(), err))
 
-    async def _send_next(self, connection: Connection) -> bool:
-        """Send one thing, client audio first; tell whether there may be more to send."""
-        tracker = self._tracker
-        if self._live is not connection:
-            return False
-        if tracker.unheard < MAX_UNHEARD:
-            partial = self._ended or bool(self._outgoing)
-            frame = self._buffer.take(self._frame_bytes, partial=partial)
-            if not frame and tracker.in_text:
-                frame = self._buffer.take(self._late_frame_bytes, partial=False)
-            if frame:
-                await connection.send_audio(frame)
-                seconds = len(frame) / self._per_second
-                self.stats.audio_seconds += seconds
-                self._room.set()
-                if self._live is connection:
-                    now = self._loop.time()
-                    self._apply(tracker.sent(now, seconds, self._buffer.pending))
-                return True
-        if not self._outgoing:
-            return False
-        match self._outgoing.popleft():
-            case SendSilence(seconds):
-                silence = bytes(int(self._settings.sample_rate * seconds) * 2)
-                await connection.send_audio(silence)
-                self.stats.audio_seconds += seconds
-                if self._live is connection:
-                    self._apply(tracker.silence_sent(self._loop.time(), seconds))
-            case SendControl(message):
-                await connection.send_control(message)
-        return True
+def _as_endpoint_error(error: WyomingFluxError) -> EndpointError:
+    """Settings that an endpoint cannot carry are its refusal, as far as an utterance goes."""
+    if isinstance(error, EndpointError):
+        return error
+    kind = Refused if isinstance(error, InvalidSetting) else ConnectionLost
+    return kind(str(error))

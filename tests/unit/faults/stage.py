@@ -180,10 +180,11 @@ class MemoryStage:
             flux=FLUX_SETTINGS,
             languages=("en",),
             transcriber=lambda settings, partial: Transcriber(
-                connector, settings, turn, on_partial=partial
+                [connector], settings, turn, on_partial=partial
             ),
             usage=DailyMinutes(None),
             limits=Limits(),
+            whole=turn.answer_on == "end-of-turn",
         )
 
     async def connect(self) -> MemoryClient:

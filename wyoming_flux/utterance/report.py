@@ -1,0 +1,33 @@
+"""What an utterance came to, and what it cost: one value for log, sensors and health."""
+
+from dataclasses import dataclass
+
+from wyoming_flux.errors import WyomingFluxError
+
+from .outcome import Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One utterance; valid at any time, final once its result is known."""
+
+    trigger: Trigger | None = None
+    """Why the answer was given then; None without one."""
+    error: WyomingFluxError | None = None
+    """Why there was none, or why something is missing in it."""
+    missing: float = 0.0
+    """Seconds of the client's audio that are not in the text."""
+    characters: int = 0
+    """Length of the text."""
+    audio_seconds: float = 0.0
+    """Audio sent to Flux in seconds, silence and replays included: what is billed."""
+    connect_ms: float | None = None
+    """Milliseconds that the first successful connection took."""
+    attempts: int = 0
+    """Connections that were tried."""
+    endpoint: str | None = None
+    """Who answered."""
+    faults: tuple[str, ...] = ()
+    """What went wrong on the way, in order."""
+    after_audio_ms: float | None = None
+    """Milliseconds from the last client audio to the result."""

@@ -1,0 +1,167 @@
+"""One WebSocket as an utterance sees it: what was sent on it, and how far it was heard.
+
+Replaced whole when it is lost. Places on a stream are samples from its first audio, silence
+included; silence only ever follows the client's last sample.
+"""
+
+from wyoming_flux.flux.learnt import Facts
+from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
+
+from . import rules
+from .tape import WIDTH
+
+
+class Stream:
+    """The stream of one attempt; ``t`` is the machine's time."""
+
+    def __init__(
+        self, attempt: int, endpoint: int, facts: Facts, *, rate: int, start: int, t: float
+    ) -> None:
+        """Begin at *start* of the utterance."""
+        self.attempt = attempt
+        self.endpoint = endpoint
+        self.facts = facts
+        self.opened_at = t
+        self.start = start
+        self.cursor = start
+        """Place in the utterance of the client audio that is sent next."""
+        self.sent = 0
+        self.heard = 0
+        """The furthest window end, never more than was sent."""
+        self.heard_at = t
+        """When that moved last."""
+        self.lag: int | None = None
+        """The smallest distance of both."""
+        self.blind = not facts.windows
+        """Whether window ends cannot be used; then *heard* is an estimate."""
+        self.told = False
+        """Whether it told of a turn."""
+        self.garbage = False
+        """Whether it said what is no message of Flux."""
+        self.progressed = False
+        self.progress_at = t
+        self.owing = 0.0
+        """How long more than half a second has been owed without progress."""
+        self.changed_heard = 0
+        """Where the text changed last."""
+        self.ended_heard = -1
+        """Where the last turn with text ended."""
+        self.control: str | None = None
+        """The control message that was sent."""
+        self._rate = rate
+        self._progress_heard = 0
+        self._first_audio_at: float | None = None
+        self._told_at = t
+        self._moved = 0
+        self._infos = 0
+        self._behind = 0
+        self._stood = False
+
+    def place(self, at: int) -> int:
+        """Return the place in the utterance of a place on this stream."""
+        return self.start + min(at, self.cursor - self.start)
+
+    @property
+    def unheard(self) -> int:
+        """Audio that was sent and not heard."""
+        return self.sent - self.heard
+
+    def streamed(self, t: float) -> float:
+        """Seconds since the first audio."""
+        return 0.0 if self._first_audio_at is None else t - self._first_audio_at
+
+    def send(self, frame: bytes, t: float) -> None:
+        """Take note of a frame, of the client's audio or of silence."""
+        if self._first_audio_at is None:
+            self._first_audio_at = t
+        self.sent += len(frame) // WIDTH
+
+    # --- hearing ---------------------------------------------------------------------------
+
+    def hear(self, window_end: float | None, t: float) -> bool:
+        """Take a turn message's window end in seconds; tell whether this shows them of no use."""
+        self.told = True
+        self._told_at = t
+        was_blind = self.blind
+        if window_end is None:
+            self.blind = True
+        elif not self.blind:
+            self._move(min(round(window_end * self._rate), self.sent), t)
+            self._watch_windows()
+        if self.blind:
+            self._move(min(self.sent, self._n(self.streamed(t))), t)
+        self.lag = self.unheard if self.lag is None else min(self.lag, self.unheard)
+        return self.blind and not was_blind
+
+    def progress(self, t: float) -> None:
+        """Take note that it heard further, or understood more."""
+        self._progress_heard = self.heard
+        self.progressed = True
+        self.progress_at = t
+        self.owing = 0.0
+
+    def _watch_windows(self) -> None:
+        """Rule 4: windows that do not move while much is un-heard cannot be used."""
+        moved = self.heard - self._moved >= self._n(rules.BLIND_MOVED)
+        if moved or self.unheard <= self._n(rules.BLIND_UNHEARD):
+            self._moved, self._infos = self.heard, 0
+        else:
+            self._infos += 1
+            self.blind = self._infos >= rules.BLIND_INFOS
+
+    def _move(self, heard: int, t: float) -> None:
+        if heard <= self.heard:
+            return
+        self.heard = heard
+        self.heard_at = t
+        self._stood = False
+        if heard - self._progress_heard >= self._n(rules.PROGRESS):
+            self.progress(t)
+
+    # --- draining: ``end`` is where the client's audio ends on this stream -------------------
+
+    def drain(self, t: float) -> None:
+        """Begin to drain: all of the client's audio was sent."""
+        self.heard_at = t
+        self._stood = False
+
+    def stand(self, t: float) -> float:
+        """Return for how long *heard* has stood still; a standstill shows the lag."""
+        quiet = t - self._told_at >= rules.BLIND_PAUSE
+        if self.blind and quiet and self.streamed(t) * self._rate >= self.sent / rules.INGEST:
+            self._move(self.sent, t)
+        still = t - self.heard_at
+        if still >= rules.STILL and not self._stood:
+            self._stood = True
+            self._behind = max(self._behind, self.unheard)
+        return still
+
+    def covers(self, end: int) -> bool:
+        """Whether all of the client's audio was heard."""
+        return self.told and self.heard >= end - self._n(rules.COVERED)
+
+    def next_control(self, end: int) -> str | None:
+        """Return the control message that is due: only what is proven here, and never two."""
+        control = self.facts.control
+        if control is None or self.control is not None or not self.told:
+            return None
+        if control == FORCE_END_TURN:
+            # It takes the last text as it is: with a backlog it would cut a word.
+            return control if self.heard - end >= self._n(rules.FORCE_BEYOND) else None
+        silence = self.sent - end
+        return control if self._near and silence >= self._n(rules.CLOSE_SILENCE) else None
+
+    def next_silence(self, end: int, most: int) -> bytes:
+        """Return silence: half a second ahead of what was heard, eight seconds in all."""
+        wanted = self.heard + self._behind + self._n(rules.AHEAD) - self.sent
+        if self.facts.control == CLOSE_STREAM and self.control is None and self._near:
+            wanted = max(wanted, end + self._n(rules.CLOSE_SILENCE) - self.sent)
+        size = min(wanted, end + self._n(rules.MAX_SILENCE) - self.sent, most)
+        return bytes(size * WIDTH) if size > 0 else b""
+
+    @property
+    def _near(self) -> bool:
+        return self.unheard <= self._n(rules.CLOSE_WITHIN)
+
+    def _n(self, seconds: float) -> int:
+        return int(seconds * self._rate)

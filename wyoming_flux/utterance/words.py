@@ -1,0 +1,65 @@
+"""Words of a text: compared without case and punctuation, cut where two texts say the same."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+MOST_REPEATED: Final = 4
+"""Words that the end of one stream may have in common with the beginning of the next."""
+TAIL: Final = 12
+"""Words that are kept of a text that another stream goes on with."""
+# Words at a cut may be half heard: so many may be wrong on either side of what agrees.
+_SPOILT: Final = 3
+
+
+def plain(text: str) -> list[str]:
+    """Return the words of a text without case and punctuation."""
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def begins_with(text: str, phrases: Iterable[Sequence[str]]) -> Sequence[str] | None:
+    """Return the first of *phrases* (plain words) that the text begins with."""
+    words = plain(text)
+    return next((one for one in phrases if words[: len(one)] == list(one)), None)
+
+
+def after(text: str, count: int) -> str:
+    """Return the text without its first *count* words."""
+    found = list(_WORD.finditer(text))
+    return text[found[count].start() :] if count < len(found) else ""
+
+
+def without_repeated(tail: Sequence[str], text: str) -> str:
+    """Return the text without up to four leading words that repeat the end of *tail*."""
+    words = plain(text)
+    for count in range(min(MOST_REPEATED, len(tail), len(words)), 0, -1):
+        if list(tail[-count:]) == words[:count]:
+            return after(text, count)
+    return text
+
+
+def joint(tail: Sequence[str], text: str) -> tuple[int, int] | None:
+    """Return how *text*, which began a little before *tail* (plain words) ended, goes on after it.
+
+    That is: how many words of the tail are wrong, and how many of the text were said before; None
+    where the two share no two words.
+    """
+    new = plain(text)[: TAIL + _SPOILT]
+    best: tuple[int, int, int] = (1, 0, 0)
+    for drop in range(min(_SPOILT, len(tail)) + 1):
+        kept = list(tail[: len(tail) - drop])
+        for skip in range(min(_SPOILT, len(new)) + 1):
+            rest = new[skip:]
+            for count in range(min(len(kept), len(rest)), best[0], -1):
+                if kept[-count:] == rest[:count]:
+                    best = (count, drop, skip + count)
+                    break
+    return best[1:] if best[0] > 1 else None
+
+
+def without_last(text: str, count: int) -> str:
+    """Return the text without its last *count* words."""
+    found = list(_WORD.finditer(text))
+    return text[: found[-count].start()].rstrip() if 0 < count <= len(found) else text
