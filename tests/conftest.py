@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import selectors
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,10 @@ from wyoming_flux.simulator.service import Service
 from wyoming_flux.simulator.transport import MemoryTransport, TransportClosed, memory_pair
 
 hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.load_profile("default")
+hypothesis.settings.register_profile(
+    "fast", deadline=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -20,6 +20,7 @@ a quarter of a second, so that a process that was stopped for five seconds reads
 before any deadline counts.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from enum import Enum, auto
 
@@ -87,6 +88,7 @@ class Machine:
         self._events: list[Event] = []
 
         self._last = now
+        self._beat = now + rules.BEAT
         self._t = 0.0
         # The client: for how long nothing has come, its longest gap; why and where it ended.
         self._silent = 0.0
@@ -103,6 +105,10 @@ class Machine:
         self._pointer = 0
         self._pointed_at = 0.0
         self._replay_at = 0
+        # Whether a control message failed in this utterance.
+        self._silence_alone = False
+        # How late the last finished turn's end was told: its last words may come again.
+        self._seam_lag = 0
         self._retry_at = 0.0
         self._fault_since: float | None = 0.0
         self._failures = 0
@@ -138,15 +144,15 @@ class Machine:
         """When :meth:`tick` is due; None once there is an answer."""
         if self.answered:
             return None
-        wait = rules.BEAT
+        due = self._beat
         if self.state is State.PAUSING:
-            wait = min(wait, self._retry_at - self._t)
+            due = min(due, self._last + self._retry_at - self._t)
         elif self.state is State.HOLDING:
-            wait = min(wait, self._hold[1] - self._t)
+            due = min(due, self._last + self._hold[1] - self._t)
         if self._texts.passed_at is not None:
-            wait = min(wait, self._texts.passed_at + rules.LATE_END - self._t)
+            due = min(due, self._last + self._texts.passed_at + rules.LATE_END - self._t)
         # Never at once: what is due may be short of its time by a rounding error.
-        return self._last + max(wait, 0.001)
+        return max(due, self._last + 0.001)
 
     def events(self) -> list[Event]:
         """Return what is to be carried out, in order, each once."""
@@ -193,6 +199,8 @@ class Machine:
             return
         self._events += [Drop(other) for other in self._trying]
         self._trying.clear()
+        if self._silence_alone:
+            facts = dataclasses.replace(facts, control=None)
         self._stream = Stream(
             attempt, tried[0], facts, rate=self._rate, start=self._replay_at, t=self._t
         )
@@ -249,6 +257,7 @@ class Machine:
     def tick(self, now: float) -> None:
         """Do what is due."""
         self._advance(now)
+        self._beat = self._last + rules.BEAT
         stream = self._stream
         if self.answered:
             return
@@ -335,7 +344,9 @@ class Machine:
         if not stream.told:
             self._fault_since = None
             self._events.append(Learnt(stream.endpoint, Fact.WORKS))
-        if stream.hear(info.audio_window_end, self._t):
+        was_blind = stream.blind
+        stream.hear(info.audio_window_end, self._t)
+        if stream.blind and not was_blind:
             self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
         place = stream.place(stream.heard)
         first = info.first_word_start
@@ -363,6 +374,7 @@ class Machine:
             self._show(self._partials.update(self._texts.preview()))
             return
         stream.ended_heard = stream.heard
+        self._seam_lag = self._n(rules.LAG_BLIND) if stream.blind else stream.lag or 0
         self._show(self._partials.end_turn(change.ended))
         if not self._texts.any:
             self._text_since = None
@@ -437,8 +449,7 @@ class Machine:
         """Rule 1."""
         limit = rules.SILENT_BEFORE_TEXT
         if self._texts.any:
-            low, high = rules.SILENT
-            limit = max(low, min(high, rules.SILENT_GAPS * self._gap))
+            limit = min(rules.SILENT + self._gap, rules.SILENT_MOST)
         if self._silent >= limit:
             self._finish_client(Trigger.NO_AUDIO, self._tape.end)
 
@@ -451,10 +462,10 @@ class Machine:
             return
         if self.state is State.HOLDING and self._t >= self._hold[1]:
             self._answer(Trigger.END_OF_TURN, with_open=False)
-        elif self._is_stalled(stream):
-            self._stalled(stream)
         elif self.state is State.DRAINING:
             self._check_still(stream)
+        elif self._is_stalled(stream):
+            self._stalled(stream)
         elif self._early and self._ended is None:
             self._check_twins(stream)
 
@@ -462,15 +473,24 @@ class Machine:
         """Rule 5; before the first turn message rule 7's budget counts as well."""
         if not stream.owing:
             return False
-        if stream.told:
-            return stream.owing >= (rules.STALL_WITH_NEXT if self._has_next else rules.STALL)
-        since = self._t if self._fault_since is None else self._fault_since
-        if self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS):
+        if stream.owing >= self._patience(stream):
             return True
-        first = rules.FIRST_MESSAGE_WITH_NEXT if self._has_next else rules.FIRST_MESSAGE
-        return stream.owing >= first
+        if stream.told:
+            return False
+        since = self._t if self._fault_since is None else self._fault_since
+        return self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS)
+
+    def _patience(self, stream: Stream) -> float:
+        if stream.told:
+            return rules.STALL_WITH_NEXT if self._has_next else rules.STALL
+        return rules.FIRST_MESSAGE_WITH_NEXT if self._has_next else rules.FIRST_MESSAGE
 
     def _stalled(self, stream: Stream) -> None:
+        if stream.talks(self._t):
+            # Rule 4: it hears, but does not tell how far.
+            stream.go_blind(self._t)
+            self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
+            return
         name = self._endpoints[stream.endpoint]
         if stream.garbage and not stream.told:
             self._lose(stream, NotFlux(f"what answers at {name} does not send Flux messages"))
@@ -479,11 +499,13 @@ class Machine:
 
     def _check_still(self, stream: Stream) -> None:
         still = stream.stand(self._t)
-        if still < (rules.STILL_ENDS if stream.told else rules.FIRST_MESSAGE):
-            return
-        if stream.covers(self._stream_end(stream)):
-            self._answer()
-        else:
+        if stream.blind and stream.told:
+            if stream.exhausted(self._t):
+                self._answer()
+        elif stream.covers(self._stream_end(stream)):
+            if still >= rules.STILL_ENDS:
+                self._answer()
+        elif still >= self._patience(stream) or self._is_stalled(stream):
             self._stalled(stream)
 
     def _check_twins(self, stream: Stream) -> None:
@@ -571,6 +593,7 @@ class Machine:
         if stream.control is not None:
             fails = Learnt(stream.endpoint, Fact.CONTROL_FAILS, stream.control)
             self._events.append(fails)
+            self._silence_alone = True
         if self.state is State.HOLDING:
             self._answer(Trigger.END_OF_TURN)
             return
@@ -580,8 +603,8 @@ class Machine:
         self._remember_best(stream)
         at, freeze = self._replay_from(stream)
         at = max(at, self._tape.start)
-        lagging = stream.blind or (stream.lag or 0) > self._n(rules.REPEATS_FROM)
-        repeats = lagging and at <= self._texts.settled_until
+        lag = self._seam_lag
+        repeats = lag > self._n(rules.REPEATS_FROM) and at <= self._texts.settled_until + lag
         frozen = self._texts.restart(at, freeze=freeze, repeats=repeats)
         self._partials.restart()
         if frozen is not None:
@@ -590,7 +613,7 @@ class Machine:
         self._stream = None
         self._events.append(Drop(stream.attempt))
         if self._fault_since is None:
-            self._fault_since = stream.progress_at
+            self._fault_since = self._t - stream.owing
         self._fault_at = self._furthest
         self._pointed_at = self._t
         self._reconnect(stream, error)

@@ -20,9 +20,9 @@ OWED: Final = 0.5
 PROGRESS: Final = 0.25
 """Heard further by this: progress."""
 SILENT_BEFORE_TEXT: Final = 5.0
-SILENT: Final = (3.0, 6.0)
-SILENT_GAPS: Final = 1.5
-"""Silence of the client after text: so many times its longest gap, within these bounds."""
+SILENT: Final = 3.0
+SILENT_MOST: Final = 6.0
+"""Silence of the client after text: so much more than its longest gap, and never more than that."""
 STALL: Final = 2.5
 FIRST_MESSAGE: Final = 4.0
 """Owing without progress: a stall; the same before the first message."""
@@ -46,7 +46,7 @@ CLOSE_SILENCE: Final = 0.3
 FORCE_BEYOND: Final = 0.1
 
 BLIND_INFOS: Final = 8
-"""So many messages whose window ends moved less than half a second: they cannot be used."""
+"""So many messages whose window ends moved less than half a second, instead of a stall."""
 BLIND_UNHEARD: Final = 1.0
 BLIND_MOVED: Final = 0.5
 BLIND_PAUSE: Final = 1.0
@@ -57,8 +57,9 @@ WHOLE_BEYOND: Final = 0.5
 REPLAY_BEFORE_WORD: Final = 0.5
 REPLAY_BEFORE_TEXT: Final = 1.5
 REPLAY_BLIND: Final = 0.3
-REPEATS_FROM: Final = 0.5
-"""A lag from which on the next stream may hear the end of a finished turn again."""
+REPEATS_FROM: Final = 0.3
+LAG_BLIND: Final = 1.5
+"""A lag from which on the next stream may hear the end of a finished turn again; without windows."""
 LONG_TURN: Final = 30.0
 """An open turn with more text than this is not heard again whole."""
 FREEZE: Final = 3.0

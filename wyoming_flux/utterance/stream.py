@@ -39,7 +39,6 @@ class Stream:
         self.garbage = False
         """Whether it said what is no message of Flux."""
         self.progressed = False
-        self.progress_at = t
         self.owing = 0.0
         """How long more than half a second has been owed without progress."""
         self.changed_heard = 0
@@ -55,7 +54,8 @@ class Stream:
         self._moved = 0
         self._infos = 0
         self._behind = 0
-        self._stood = False
+        self._stood_at = t
+        self._still_heard = 0
 
     def place(self, at: int) -> int:
         """Return the place in the utterance of a place on this stream."""
@@ -78,43 +78,51 @@ class Stream:
 
     # --- hearing ---------------------------------------------------------------------------
 
-    def hear(self, window_end: float | None, t: float) -> bool:
-        """Take a turn message's window end in seconds; tell whether this shows them of no use."""
+    def hear(self, window_end: float | None, t: float) -> None:
+        """Take a turn message's window end in seconds."""
         self.told = True
         self._told_at = t
-        was_blind = self.blind
-        if window_end is None:
-            self.blind = True
-        elif not self.blind:
+        self.blind = self.blind or window_end is None
+        if self.blind or window_end is None:
+            self._move(min(self.sent, self._n(self.streamed(t))), t)
+        else:
             self._move(min(round(window_end * self._rate), self.sent), t)
             self._watch_windows()
-        if self.blind:
-            self._move(min(self.sent, self._n(self.streamed(t))), t)
         self.lag = self.unheard if self.lag is None else min(self.lag, self.unheard)
-        return self.blind and not was_blind
+
+    def talks(self, t: float) -> bool:
+        """Whether messages come and come, and window ends do not move: those cannot be used."""
+        lately = t - self._told_at < rules.BLIND_PAUSE
+        return lately and self._infos >= rules.BLIND_INFOS and not self.blind
+
+    def go_blind(self, t: float) -> None:
+        """Estimate by time, from now on, how far it hears."""
+        self.blind = True
+        self.owing = 0.0
+        self._move(min(self.sent, self._n(self.streamed(t))), t)
 
     def progress(self, t: float) -> None:
         """Take note that it heard further, or understood more."""
         self._progress_heard = self.heard
         self.progressed = True
-        self.progress_at = t
         self.owing = 0.0
 
     def _watch_windows(self) -> None:
-        """Rule 4: windows that do not move while much is un-heard cannot be used."""
+        """Rule 4: count messages whose windows do not move while much is un-heard."""
         moved = self.heard - self._moved >= self._n(rules.BLIND_MOVED)
         if moved or self.unheard <= self._n(rules.BLIND_UNHEARD):
             self._moved, self._infos = self.heard, 0
         else:
             self._infos += 1
-            self.blind = self._infos >= rules.BLIND_INFOS
 
     def _move(self, heard: int, t: float) -> None:
         if heard <= self.heard:
             return
         self.heard = heard
-        self.heard_at = t
-        self._stood = False
+        if heard - self._still_heard >= self._n(rules.FRAME):
+            # Less is no movement: window ends may creep.
+            self._still_heard = heard
+            self.heard_at = t
         if heard - self._progress_heard >= self._n(rules.PROGRESS):
             self.progress(t)
 
@@ -123,18 +131,18 @@ class Stream:
     def drain(self, t: float) -> None:
         """Begin to drain: all of the client's audio was sent."""
         self.heard_at = t
-        self._stood = False
 
     def stand(self, t: float) -> float:
         """Return for how long *heard* has stood still; a standstill shows the lag."""
-        quiet = t - self._told_at >= rules.BLIND_PAUSE
-        if self.blind and quiet and self.streamed(t) * self._rate >= self.sent / rules.INGEST:
-            self._move(self.sent, t)
-        still = t - self.heard_at
-        if still >= rules.STILL and not self._stood:
-            self._stood = True
+        if t - max(self.heard_at, self._stood_at) >= rules.STILL:
+            self._stood_at = t
             self._behind = max(self._behind, self.unheard)
-        return still
+        return t - self.heard_at
+
+    def exhausted(self, t: float) -> bool:
+        """Whether a stream without window ends had time to hear all, and has no more to say."""
+        quiet = t - self._told_at >= rules.BLIND_PAUSE
+        return quiet and self.streamed(t) * self._rate >= self.sent / rules.INGEST
 
     def covers(self, end: int) -> bool:
         """Whether all of the client's audio was heard."""

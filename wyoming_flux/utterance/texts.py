@@ -17,6 +17,8 @@ _FIRST_TEXT_DELAY: Final = 0.6
 # What an endless or hostile stream may make us keep.
 _MAX_CHARACTERS: Final = 1_000_000
 _MAX_TURNS: Final = 10_000
+# Enough of a turn's end for the words that may be heard again.
+_TAIL_CHARACTERS: Final = 200
 
 
 @dataclass(slots=True)
@@ -147,8 +149,9 @@ class Texts:
             if not self._said:
                 self.first_text_at = None
         self._next = _Turn(goes_on=frozen is not None)
-        if self._past and (repeats or freeze):
-            self._next.tail = words.plain(self._past[-1].text)[-words.TAIL :]
+        if repeats or freeze:
+            ends = " ".join(turn.text[-_TAIL_CHARACTERS:] for turn in self._past[-words.TAIL :])
+            self._next.tail = words.plain(ends)[-words.TAIL :]
         self._turns.clear()
         self._history.clear()
         self._highest = -1
@@ -202,6 +205,8 @@ class Texts:
         first = self._next if before is None else before
         if before is None or not before.text:
             return _Turn(tail=first.tail, goes_on=first.goes_on)
+        if before.tail and not before.goes_on:
+            return _Turn(tail=words.repeated(before.tail, before.text)[1])
         return _Turn()
 
     def _write(self, turn: _Turn, text: str) -> bool:
@@ -243,7 +248,7 @@ class Texts:
         shown = self._visible(turn)
         if shown:
             self._said = True
-        else:
+        elif not self._said:
             self.no_speech_from = turn.last_at
             self.first_text_at = None
         if turn.goes_on and words.joint(turn.tail, turn.text) is None:
@@ -260,7 +265,7 @@ class Texts:
             found = words.joint(turn.tail, text)
             return words.after(text, found[1]) if found else text
         if turn.tail:
-            text = words.without_repeated(turn.tail, text)
+            text = words.after(text, words.repeated(turn.tail, text)[0])
         if not self._may_be_phrase(turn):
             return text
         phrase = words.begins_with(text, self._phrases)

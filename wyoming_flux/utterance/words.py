@@ -31,13 +31,18 @@ def after(text: str, count: int) -> str:
     return text[found[count].start() :] if count < len(found) else ""
 
 
-def without_repeated(tail: Sequence[str], text: str) -> str:
-    """Return the text without up to four leading words that repeat the end of *tail*."""
+def repeated(tail: Sequence[str], text: str) -> tuple[int, list[str]]:
+    """Return how many leading words of the text repeat the end of *tail*, at most four.
+
+    And what of that end is still to come, where the text is shorter than it.
+    """
     words = plain(text)
-    for count in range(min(MOST_REPEATED, len(tail), len(words)), 0, -1):
-        if list(tail[-count:]) == words[:count]:
-            return after(text, count)
-    return text
+    for count in range(min(MOST_REPEATED, len(tail)), 0, -1):
+        end = list(tail[-count:])
+        common = min(count, len(words))
+        if common and end[:common] == words[:common]:
+            return common, end[common:]
+    return 0, []
 
 
 def joint(tail: Sequence[str], text: str) -> tuple[int, int] | None:
