@@ -43,7 +43,7 @@ class FluxData:
         if settings.model == "flux-general-multi":
             # A hint of two letters is what Flux takes.
             settings = dataclasses.replace(settings, language=language.partition("-")[0])
-        turn = Transcriber(self.connector, settings, self.turn)
+        turn = Transcriber([self.connector], settings, self.turn)
         self._running.add(turn)
         turn.start()
         return turn
@@ -55,7 +55,7 @@ class FluxData:
         finally:
             if turn in self._running:
                 self._running.discard(turn)
-                self.usage.add(turn.stats.audio_seconds)
+                self.usage.add(turn.report.audio_seconds)
 
     async def async_stop(self) -> None:
         """End every turn that runs, and let no other begin."""

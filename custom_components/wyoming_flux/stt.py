@@ -157,7 +157,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
                 # Home Assistant ended first: Flux is asked for what it has. What went wrong with
                 # the audio ends the turn here.
                 await reader
-            transcript = await answer
+            transcript = (await answer).whole()
         except WyomingFluxError as err:
             data.health.failed(err)
             return _failed()
@@ -181,7 +181,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
     def _succeeded(self, transcript: Transcript, turn: Transcriber, intake: Intake) -> SpeechResult:
         response_ms = intake.meter.since_speech_ms if transcript.text else None
         self._data.health.succeeded(response_ms)
-        stats = turn.stats
+        stats = turn.report
         _LOGGER.debug(
             "Turn of %s: %s, %.2f s of audio, connected in %s ms, %s ms after speech, %d attempts,"
             " %d characters",

@@ -32,7 +32,7 @@ async def transcribe(
     converter = Converter(source, flux.sample_rate)
     await player.prepare()
     display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
-    async with Transcriber(connector, flux, turn, on_partial=display.partial) as transcriber:
+    async with Transcriber([connector], flux, turn, on_partial=display.partial) as transcriber:
 
         async def feed() -> None:
             display.begin(recording.seconds)
@@ -63,12 +63,13 @@ async def transcribe(
             for task in (feeder, stopper, answer):
                 task.cancel()
             await asyncio.gather(feeder, stopper, answer, return_exceptions=True)
-        stats = transcriber.stats
+        stats = transcriber.report
     display.event(f"transcript ({transcript.trigger})")
     return Outcome(
         file=recording.name,
         text=transcript.text,
         trigger=transcript.trigger,
+        missing=transcript.missing,
         audio_seconds=stats.audio_seconds,
         connect_ms=stats.connect_ms,
         after_speech_ms=after_speech,

@@ -21,6 +21,8 @@ class Outcome:
     text: str
     trigger: Trigger | None
     """Why the answer came then; behind ``--via`` as far as a client can tell."""
+    missing: float = 0.0
+    """Seconds of the recording that are not in the text."""
     audio_seconds: float
     """Audio sent, silence included."""
     connect_ms: float | None

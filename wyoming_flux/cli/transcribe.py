@@ -165,6 +165,11 @@ async def _transcribe_one(name: str, job: _Job) -> int:
         display.failed(f"cannot be read: {os_reason(error)}", "unreadable")
         return command.ERROR
     display.done(outcome)
+    if outcome.missing:
+        return command.failed(
+            f"{name}: the connection was lost for good: {outcome.missing:.1f} s of the recording"
+            " are missing in the text"
+        )
     return 0 if outcome.text else NOTHING
 
 
