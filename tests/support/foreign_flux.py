@@ -33,8 +33,9 @@ class _Dropped(Exception):
 class _Session:
     """One open stream."""
 
-    def __init__(self, socket: ServerConnection, stream: Stream) -> None:
+    def __init__(self, socket: ServerConnection, stream: Stream, news: asyncio.Event) -> None:
         self._socket = socket
+        self._told_all = news
         self._stream = stream
         self._does = stream.behaviour
         self._waiting = bytearray()
@@ -89,6 +90,7 @@ class _Session:
             self._stream.samples += len(frame) // 2
             self._waiting += frame
             self._news.set()
+            self._told_all.set()
         self._stream.ended_by = self._stream.ended_by or "client"
 
     async def _control(self, frame: str) -> bool:
@@ -293,7 +295,8 @@ class _Connection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.stream = self.flux.accepted()
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.stream = self.flux.accepted(transport)
         if self.stream.behaviour.accept_close:
             self.stream.ended_by = "accept and close"
             transport.close()
@@ -307,7 +310,10 @@ class ForeignFlux:
         self.behaviours = behaviours or (GOOD,)
         self.streams: list[Stream] = []
         self.port = port
+        self.news = asyncio.Event()
+        """Set with each frame."""
         self._since = 0
+        self._transports: list[asyncio.WriteTransport] = []
         self._server: Server | None = None
 
     @property
@@ -319,8 +325,9 @@ class ForeignFlux:
         """Let the next connection behave as the first."""
         self._since = len(self.streams)
 
-    def accepted(self) -> Stream:
+    def accepted(self, transport: asyncio.WriteTransport) -> Stream:
         """Begin the record of a connection."""
+        self._transports.append(transport)
         number = min(len(self.streams) - self._since, len(self.behaviours) - 1)
         self.streams.append(Stream(self.behaviours[number], time.monotonic()))
         return self.streams[-1]
@@ -334,6 +341,13 @@ class ForeignFlux:
             for stream in self.streams
             for wrong in (*stream.wrong, *(one for one in stream.controls if one in never))
         ]
+
+    async def heard(self, seconds: float, patience: float = 20.0) -> None:
+        """Wait until the newest stream has received so much audio."""
+        async with asyncio.timeout(patience):
+            while not self.streams or self.streams[-1].samples < seconds * RATE:
+                self.news.clear()
+                await self.news.wait()
 
     def story(self, streams: int = 8) -> str:
         """Return the last streams for the report of a test that failed."""
@@ -357,8 +371,8 @@ class ForeignFlux:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
-        for connection in list(self._server.connections):
-            connection.transport.abort()
+        for transport in self._transports:
+            transport.abort()
         self._server.close()
         await self._server.wait_closed()
 
@@ -377,7 +391,7 @@ class ForeignFlux:
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Connection)
         connection.stream.opened = time.monotonic()
-        await _Session(connection, connection.stream).run()
+        await _Session(connection, connection.stream, self.news).run()
 
 
 def main() -> None:

@@ -8,13 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from .coded_audio import RATE, plain
+from .coded_audio import RATE, plain, silence, speak
 from .foreign_behaviour import Behaviour
 from .foreign_flux import ForeignFlux
 from .processes import Process, Ran, Received, WyomingClient, transcribe, write_wav
 
 AT_ONCE: Final = 8
 """Scenes at once: they mostly wait, and the machine may have two cores."""
+
+SAID: Final = "turn on the living room light and close the kitchen blinds then play some jazz music"
+WORDS: Final = SAID.split()
+SENTENCE: Final = silence(0.3) + speak(SAID)
+"""4.3 s."""
+TURNS: Final = silence(0.3) + speak(" ".join(WORDS[:6])) + silence(0.9) + speak(" ".join(WORDS[7:]))
+TURNS_WORDS: Final = WORDS[:6] + WORDS[7:]
+"""Two turns of Flux, for clients that say when they are done."""
+MODES: Final = {
+    "end-of-turn": ("live", SENTENCE, WORDS),
+    "audio-stop": ("stops", TURNS, TURNS_WORDS),
+}
+"""For each answer mode how a client speaks, what it says, and the words of it."""
 
 
 @dataclass(frozen=True, slots=True)
