@@ -382,6 +382,7 @@ class ForeignFlux:
         stream.query = parse_qs(urlsplit(request.path).query)
         if stream.behaviour.handshake_delay == float("inf"):
             await connection.wait_closed()
+            return connection.respond(503, "gone\n")
         await asyncio.sleep(stream.behaviour.handshake_delay)
         if stream.behaviour.refuse:
             stream.ended_by = f"refused with {stream.behaviour.refuse}"
