@@ -50,7 +50,8 @@ def silence(seconds: float) -> bytes:
 
 def plain(text: str) -> list[str]:
     """Return the words of a text without case and punctuation."""
-    return [word.strip(".,?!…").lower() for word in text.split() if word.strip(".,?!…")]
+    words = (word.strip(".,?!…\ufffd").lower() for word in text.split())
+    return [word for word in words if word]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class Stream:
     """What was seen of one connection; times are seconds of the monotonic clock."""
 
     behaviour: Behaviour
-    opened: float
+    accepted: float
+    opened: float = 0.0
     query: dict[str, list[str]] = field(default_factory=dict)
     samples: int = 0
     """Received."""

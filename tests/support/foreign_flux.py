@@ -154,7 +154,8 @@ class _Session:
             await asyncio.sleep(0)
             return
         now = time.monotonic()
-        self._free_at = max(self._free_at, now) + samples / RATE / self._does.ingest
+        # A machine that wakes us late does not make Flux slow: up to half a second is made up for.
+        self._free_at = max(self._free_at, now - 0.5) + samples / RATE / self._does.ingest
         if self._free_at > now + 0.03:
             await asyncio.sleep(self._free_at - now)
 

