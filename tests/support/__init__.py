@@ -1,0 +1,1 @@
+"""Helpers of the tests, once; they know `wyoming_flux` from outside only."""
