@@ -86,7 +86,9 @@ class PaperFlux:
     _started: bool = False
     _over: bool = False
 
-    def receive(self, frame: bytes | str, now: float) -> list[tuple[float, Message | ConnectionLost]]:
+    def receive(
+        self, frame: bytes | str, now: float
+    ) -> list[tuple[float, Message | ConnectionLost]]:
         """Take a frame; return messages, and perhaps the end of the connection, with their times."""
         self.said = []
         if not self._over:

@@ -1,5 +1,6 @@
 """Three promises of the machine, for any audio, network, Flux and clock: nothing is cut, it always
-ends, and neither chunking nor a late process changes what it says."""
+ends, and neither chunking nor a late process changes what it says.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -92,9 +93,7 @@ def test_every_word_once(
     """All that a client says until it stops is in the text, once and in order."""
     audio, text = spoken(client["turns"], client["pauses"])
     chunks = coming(client, audio)
-    world = World(
-        chunks, chunks[-1][0] + 0.01, [*broken, good], settings=DICTATION, sleeps=asleep
-    )
+    world = World(chunks, chunks[-1][0] + 0.01, [*broken, good], settings=DICTATION, sleeps=asleep)
     answer = world.play()
     assert answer.error is None, answer
     assert answer.text == text
