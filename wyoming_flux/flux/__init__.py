@@ -3,6 +3,7 @@
 from .connection import FluxConnection
 from .connector import Connector
 from .endpoint import Endpoint, Route
+from .learnt import Facts, Learnt
 from .messages import (
     Connected,
     FluxFault,
@@ -19,10 +20,12 @@ __all__ = [
     "Connected",
     "Connector",
     "Endpoint",
+    "Facts",
     "FluxConnection",
     "FluxFault",
     "FluxWarning",
     "Garbage",
+    "Learnt",
     "Message",
     "Other",
     "Route",
