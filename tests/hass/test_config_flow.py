@@ -287,10 +287,12 @@ async def test_plain_worker_ignores_settings(
 
 async def test_key_terms_are_refused(hass: HomeAssistant, start_worker) -> None:
     """Key terms that cost the connection are not saved."""
-    picky = await start_worker(faults=[faults.Refuse(status=400, code="5004", connection=1)])
+    # With all, and without thresholds: it is the key terms.
+    refused = [faults.Refuse(status=400, code="5004", connection=number) for number in (1, 2)]
+    picky = await start_worker(faults=refused)
     result = await fill_in(hass, worker_url=picky.url, token=TOKEN, keyterms=["Ecobee"])
     assert result["errors"] == {"keyterms": "refused_keyterms"}
-    assert len(picky.connections) == 2
+    assert len(picky.connections) == 3
     await succeeds(hass, result, picky)
 
 
