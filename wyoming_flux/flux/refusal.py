@@ -96,19 +96,19 @@ CODES: Final[Mapping[str, _Row]] = {
 STATUSES: Final[Mapping[int, _Row]] = {
     status: (cause, sentence)
     for statuses, cause, sentence in (
-        ((400, 413, 414, 431), _PLAINER, "{host} refused the request ({label}){quote}"),
-        ((401,), AuthFailed, "{host} wants a valid token ({label}){quote}"),
+        ((400, 413, 414, 431), _PLAINER, "{host} refused the request (HTTP {status}){quote}"),
+        ((401,), AuthFailed, "{host} wants a valid token (HTTP {status}){quote}"),
         ((402,), PaymentRequired, "the account behind {host} has no credit left{quote}"),
         (
             (404, 410),
             EndpointNotFound,
             "nothing was found at this URL of {host}; check host and path{quote}",
         ),
-        ((405, 406, 426, 501), NotFlux, "{host} takes no WebSocket here ({label})"),
+        ((405, 406, 426, 501), NotFlux, "{host} takes no WebSocket here (HTTP {status})"),
         (
             (408, 425, 429, *(one for one in range(500, 600) if one != 501)),
             Unreachable,
-            "{host} answered {label}{quote}",
+            "{host} answered HTTP {status}{quote}",
         ),
     )
     for status in statuses
@@ -160,7 +160,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
     return cause(
         sentence.format(
             host=host,
-            label=said.code or f"HTTP {status}",
+            status=status,
+            label=said.code,
             quote=f": {message}" if message else "",
         ),
         **known,
@@ -173,9 +174,9 @@ def _row(status: int, said: _Body) -> _Row:
     if row := CODES.get(said.code) or STATUSES.get(status):
         return row
     if status >= 300:
-        return Refused, "{host} refused ({label}){quote}"
+        return Refused, "{host} refused (HTTP {status}){quote}"
     if said.hollow:
-        return _PLAINER, "{host} opened no WebSocket ({label}); a parameter may be the reason"
+        return _PLAINER, "{host} opened no WebSocket (HTTP {status}); a parameter may be the reason"
     return NotFlux, "{host} answered with a page instead of a WebSocket: it is not Flux"
 
 
