@@ -1,5 +1,6 @@
 """Speaking Flux, and nothing else."""
 
+from .check import Verdict, check_flux
 from .connection import FluxConnection
 from .connector import Connector
 from .endpoint import Endpoint, Route
@@ -14,7 +15,6 @@ from .messages import (
     TurnEvent,
     TurnInfo,
 )
-from .probe import first_message
 
 __all__ = [
     "Connected",
@@ -31,5 +31,6 @@ __all__ = [
     "Route",
     "TurnEvent",
     "TurnInfo",
-    "first_message",
+    "Verdict",
+    "check_flux",
 ]
