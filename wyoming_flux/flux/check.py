@@ -6,7 +6,7 @@ The limits are those of an utterance, so that what is called good here works the
 import asyncio
 import importlib.resources
 import wave
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,11 +62,14 @@ class Verdict:
             said = f"Flux heard {self.heard!r} {self.after_ms / 1000:.2f} s after the last word"
         if self.ignored:
             return f"{said}; this Worker ignores key terms and thresholds"
-        if self.accepted:
-            kinds = (_KINDS.get(name, "thresholds") for name in self.accepted)
-            said += f"; {_listed(kinds)} accepted"
+        kinds = dict.fromkeys(_kind(name) for name in self.accepted)
+        for name in self.refused:
+            kinds.pop(_kind(name), None)
+        if kinds:
+            *most, last = kinds
+            said += f"; {', '.join(most)}{' and ' if most else ''}{last} were accepted"
         if self.refused:
-            said += f"; {_listed(self.refused)} left out, because refused"
+            said += f"; refused, and left out: {', '.join(self.refused)}"
         return said
 
 
@@ -211,6 +214,5 @@ def _described(message: Message) -> str:
             return type(message).__name__
 
 
-def _listed(names: Iterable[str]) -> str:
-    *most, last = dict.fromkeys(names)
-    return (f"{', '.join(most)} and {last}" if most else last) + " were"
+def _kind(parameter: str) -> str:
+    return _KINDS.get(parameter, "thresholds")

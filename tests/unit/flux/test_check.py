@@ -65,7 +65,7 @@ async def test_the_sentence(rate: int) -> None:
 
 
 IGNORES = "; this Worker ignores key terms and thresholds"
-LEFT_OUT = "; key terms were accepted; tag and eot_timeout_ms were left out, because refused"
+LEFT_OUT = "; key terms were accepted; refused, and left out: tag, eot_timeout_ms"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ LEFT_OUT = "; key terms were accepted; tag and eot_timeout_ms were left out, bec
             f"Flux heard 'on' 0.41 s after the last word{IGNORES}",
         ),
         (
-            Verdict(1, "x", ("keyterm",), ("tag", "eot_timeout_ms"), False, None, "on"),
+            Verdict(
+                1, "x", ("eot_threshold", "keyterm"), ("tag", "eot_timeout_ms"), False, None, "on"
+            ),
             f"Flux heard 'on', but did not say that the turn is over{LEFT_OUT}",
         ),
     ],
