@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
-from wyoming_flux.errors import ConnectionLost, EndpointError, FluxTimeout
+from wyoming_flux.errors import ConnectionLost, EndpointError
 from wyoming_flux.flux import Connector, Endpoint, Message
 from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import parse
 from wyoming_flux.flux.refusal import refusal
-from wyoming_flux.settings import FluxSettings
 from wyoming_flux.simulator.handshake import Refusal, Request
 from wyoming_flux.simulator.service import Service
 from wyoming_flux.simulator.transport import MemoryTransport, TransportClosed, memory_pair
@@ -107,7 +106,7 @@ class MemoryConnection:
         try:
             return parse(await self._transport.receive())
         except TransportClosed as end:
-            raise ConnectionLost(f"closed with {end.code}") from end
+            raise ConnectionLost(f"closed with {end.code}", close_code=end.code) from end
 
     async def close(self) -> None:
         await self._transport.close()
@@ -121,7 +120,7 @@ class MemoryConnection:
         try:
             await self._transport.send(frame)
         except TransportClosed as end:
-            raise ConnectionLost(f"closed with {end.code}") from end
+            raise ConnectionLost(f"closed with {end.code}", close_code=end.code) from end
 
 
 class MemoryConnector(Connector):
@@ -135,19 +134,13 @@ class MemoryConnector(Connector):
         self.service = service
         self.opened: list[MemoryConnection] = []
 
-    async def _open(
-        self, settings: FluxSettings, seconds: float, *, minimal: bool
-    ) -> MemoryConnection:  # type: ignore[override]  # a stand-in with the same methods
-        parts = urlsplit(self.endpoint.request_url(settings, minimal=minimal))
+    async def _open(self, url: str) -> MemoryConnection:  # type: ignore[override]  # a stand-in
+        parts = urlsplit(url)
         request = Request(
             f"{parts.path}?{parts.query}",
             {name.lower(): value for name, value in self.endpoint.request_headers().items()},
         )
-        try:
-            async with asyncio.timeout(seconds):
-                connection, answer = await self.service.open(request)
-        except TimeoutError:
-            raise FluxTimeout("the simulator did not answer in time") from None
+        connection, answer = await self.service.open(request)
         if isinstance(answer, Refusal):
             raise self._refused(answer)
         here, there = memory_pair(limit=64)

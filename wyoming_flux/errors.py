@@ -26,7 +26,10 @@ query string. ``invalid-setting`` never travels over Wyoming: settings are check
 """
 
 import os
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+_LONGEST: Final = 200
 
 
 class WyomingFluxError(Exception):
@@ -80,7 +83,7 @@ class EndpointError(WyomingFluxError):
     """Flux could not be used: base of all faults between us and the model."""
 
     retryable: ClassVar[bool] = False
-    """Whether another attempt within the same turn can help."""
+    """Whether another attempt within the same utterance can help."""
 
     def __init__(
         self,
@@ -133,17 +136,12 @@ class Refused(EndpointError):
     code = "refused"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        parameters: bool = False,
-        status: int | None = None,
-        upstream_code: str | None = None,
-        request_id: str | None = None,
+        self, message: str, *, parameters: bool = False, named: Iterable[str] = (), **said: Any
     ) -> None:
-        """Add ``parameters`` to what :class:`EndpointError` keeps."""
-        super().__init__(message, status=status, upstream_code=upstream_code, request_id=request_id)
+        """Add to what :class:`EndpointError` keeps which parameters the other side ``named``."""
+        super().__init__(message, **said)
         self.parameters = parameters
+        self.named = frozenset(named)
 
 
 class Unreachable(EndpointError):
@@ -171,6 +169,17 @@ class ConnectionLost(EndpointError):
 
     code = "connection-lost"
     retryable = True
+
+    def __init__(self, message: str, *, close_code: int | None = None, **said: Any) -> None:
+        """Add the WebSocket's close code: 1005 for none in the frame, 1006 without a frame."""
+        super().__init__(message, **said)
+        self.close_code = close_code
+
+
+def one_line(text: str) -> str:
+    """Return what another side wrote as one printable line of at most 200 characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def os_reason(error: BaseException) -> str:

@@ -17,11 +17,10 @@ from wyoming_flux.errors import (
     NotFlux,
     WyomingFluxError,
 )
-from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.flux import Connector, Endpoint, check_flux
 
 from . import issues
 from . import options as opt
-from .check import async_check
 from .const import (
     CONF_DAILY_MINUTES,
     CONF_HOME_NAMES,
@@ -115,7 +114,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
 
 async def _async_first_look(data: FluxData) -> None:
     try:
-        await async_check(data.connector, data.settings)
+        await check_flux(data.connector, data.settings)
     except AuthFailed as err:
         raise ConfigEntryAuthFailed(
             translation_domain=DOMAIN, translation_key="invalid_auth"

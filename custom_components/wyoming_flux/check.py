@@ -17,7 +17,7 @@ from wyoming_flux.errors import (
     Refused,
     WyomingFluxError,
 )
-from wyoming_flux.flux import Connector, Endpoint, first_message
+from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.keyterms import merge
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, MAX_KEYTERM_CHARACTERS, FluxSettings
 
@@ -31,20 +31,6 @@ class Fault:
     field: str
     key: str
     placeholders: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-async def async_check(connector: Connector, settings: FluxSettings) -> tuple[str, ...]:
-    """Open a stream, send half a second of silence and wait for a message of Flux.
-
-    Returns the names of the parameters that the endpoint refused. Raises
-    :class:`wyoming_flux.errors.WyomingFluxError`. Takes at most five seconds more than connecting.
-    """
-    connection = await connector.connect(settings)
-    try:
-        await first_message(connection, settings)
-    finally:
-        await connection.close()
-    return connection.dropped
 
 
 def setting_fault(

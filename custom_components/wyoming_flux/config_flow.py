@@ -19,11 +19,11 @@ from homeassistant.helpers.selector import (
 from homeassistant.util.ssl import get_default_context
 
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError
-from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.flux import Connector, Endpoint, check_flux
 from wyoming_flux.settings import SAMPLE_RATES
 
 from . import options as opt
-from .check import Fault, async_check, endpoint_fault, keyterm_fault, plain_fault, setting_fault
+from .check import Fault, endpoint_fault, keyterm_fault, plain_fault, setting_fault
 from .const import (
     CONF_HOME_NAMES,
     CONF_KEYTERMS,
@@ -154,7 +154,7 @@ class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
             ssl_context=await self.hass.async_add_executor_job(get_default_context),
         )
         try:
-            dropped = await async_check(connector, settings)
+            dropped = (await check_flux(connector, settings)).refused
         except InvalidSetting as err:
             return {}, setting_fault(err, url=url, options=options)
         except WyomingFluxError as err:

@@ -22,13 +22,12 @@ from wyoming_flux.errors import (
     Unreachable,
     WyomingFluxError,
 )
-from wyoming_flux.flux import Connector
+from wyoming_flux.flux import Connector, check_flux
 from wyoming_flux.server.report import TurnReport
 from wyoming_flux.settings import FluxSettings
 from wyoming_flux.utterance import Trigger
 
 from . import issues
-from .check import async_check
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -182,7 +181,7 @@ class Health:
 
     async def _check(self) -> None:
         try:
-            await async_check(self._connector, self._settings())
+            await check_flux(self._connector, self._settings())
         except WyomingFluxError as err:
             self.failed(err)
         else:

@@ -171,7 +171,7 @@ async def test_endpoint_is_at_fault(
 ) -> None:
     """Each fault of the endpoint has its own message; nothing is saved, nothing logged aloud."""
     broken = await start_worker(faults=[fault])
-    with patch("wyoming_flux.flux.probe.ANSWER_TIMEOUT", 0.3):
+    with patch("wyoming_flux.flux.check.FIRST_MESSAGE_LIMIT", 0.3):
         result = await fill_in(hass, worker_url=broken.url, token=TOKEN)
     assert result["errors"] == errors
     loud = [record for record in caplog.records if record.levelno > logging.INFO]
@@ -287,10 +287,12 @@ async def test_plain_worker_ignores_settings(
 
 async def test_key_terms_are_refused(hass: HomeAssistant, start_worker) -> None:
     """Key terms that cost the connection are not saved."""
-    picky = await start_worker(faults=[faults.Refuse(status=400, code="5004", connection=1)])
+    # With all, and without thresholds: it is the key terms.
+    refused = [faults.Refuse(status=400, code="5004", connection=number) for number in (1, 2)]
+    picky = await start_worker(faults=refused)
     result = await fill_in(hass, worker_url=picky.url, token=TOKEN, keyterms=["Ecobee"])
     assert result["errors"] == {"keyterms": "refused_keyterms"}
-    assert len(picky.connections) == 2
+    assert len(picky.connections) == 3
     await succeeds(hass, result, picky)
 
 
@@ -298,7 +300,7 @@ async def test_unexpected_fault_is_logged(
     hass: HomeAssistant, worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A fault of our own is said to be one, with its traceback in the log."""
-    with patch("custom_components.wyoming_flux.config_flow.async_check", side_effect=RuntimeError):
+    with patch("custom_components.wyoming_flux.config_flow.check_flux", side_effect=RuntimeError):
         result = await fill_in(hass, worker_url=worker.url, token=TOKEN)
     assert result["errors"] == {"base": "unknown"}
     assert "RuntimeError" in caplog.text

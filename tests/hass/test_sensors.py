@@ -185,10 +185,15 @@ async def test_daily_limit_is_an_issue_of_its_own(
     assert issues(hass) == set()
 
 
-async def test_refused_parameters_are_named(hass: HomeAssistant, start_worker, set_up) -> None:
-    """Flux works on without what it refused, and the user learns what that was."""
-    worker = await start_worker(faults=[faults.Refuse(status=400, code="5004", connection=1)])
-    await set_up(worker, {"keyterms": ["Ecobee"]})
+async def test_refused_parameters_are_named(
+    hass: HomeAssistant, start_worker, set_up, audio, hear
+) -> None:
+    """Flux works on without what it refuses, and the user learns what that is once it is sure."""
+    refused = [faults.Refuse(status=400, code="5004", connection=number) for number in (1, 2, 4, 5)]
+    worker = await start_worker(faults=refused)
+    await set_up(worker, {"keyterms": ["Ecobee"], "home_names": False})
+    assert issues(hass) == set()
+    await hear(audio.microphone(audio.tone(1.6)))
     (issue,) = ir.async_get(hass).issues.values()
     assert issue.translation_key == "parameters_refused"
     assert "keyterm" in issue.translation_placeholders["parameters"]

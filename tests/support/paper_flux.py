@@ -89,7 +89,7 @@ class PaperFlux:
     def receive(
         self, frame: bytes | str, now: float
     ) -> list[tuple[float, Message | ConnectionLost]]:
-        """Take a frame; return messages, and perhaps the end of the connection, with their times."""
+        """Take a frame; return messages, and perhaps the end, each with its time."""
         self.said = []
         if not self._over:
             if isinstance(frame, str):
@@ -192,5 +192,5 @@ class PaperFlux:
 
     def _close(self, at: float, code: int) -> None:
         self._over = True
-        lost = ConnectionLost(f"closed with {code}", upstream_code=str(code))
+        lost = ConnectionLost(f"closed with {code}", close_code=code)
         self.said.append((at + self.nature.latency, lost))

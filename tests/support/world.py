@@ -53,7 +53,7 @@ class World:
         for at, pcm in self.chunks:
             self._at(at, lambda now, pcm=pcm: self.machine.feed(pcm, now))
         if self.ends_at is not None:
-            self._at(self.ends_at, lambda now: self.machine.end(now))
+            self._at(self.ends_at, self.machine.end)
         self._obey()
         while not self.machine.answered:
             self._step()

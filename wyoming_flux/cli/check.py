@@ -1,29 +1,18 @@
-"""``wyoming-flux check``: one connection to Flux, to see what is there or what is wrong."""
+"""``wyoming-flux check``: one sentence said to Flux, to see what is there or what is wrong."""
 
 import asyncio
+import dataclasses
+import json
 import logging
 from typing import Final
 
-from wyoming_flux.errors import (
-    InvalidSetting,
-    WyomingFluxError,
-)
-from wyoming_flux.flux import (
-    Connected,
-    Connector,
-    FluxWarning,
-    Message,
-    Other,
-    TurnInfo,
-    first_message,
-)
+from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
+from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux
 from wyoming_flux.settings import FluxSettings
 
 from . import command, configure
 from .options import CHECK
 from .parser import Parser, add_options, make_parser
-
-_CONNECT: Final = 10.0
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
 _HEADERS: Final = (
@@ -56,72 +45,77 @@ def parser() -> Parser:
     """Return the parser of this command."""
     made = make_parser(
         CHECK,
-        "Connects to Flux once, sends half a second of silence, and says what answered, or what"
-        " exactly is wrong and what to do about it.",
-        "exit codes: 0 Flux answered, 1 it did not, 2 wrong option",
+        "Connects to Flux once, says a short sentence (some three seconds of audio), and tells what"
+        " it heard, or what exactly is wrong and what to do about it.",
+        "exit codes: 0 Flux heard it, 1 it did not, 2 wrong option",
     )
+    made.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(made, CHECK)
     return made
 
 
 def run(argv: list[str]) -> int:
     """Check; return the exit code."""
-    _, values = command.read(CHECK, parser(), argv, level=logging.WARNING)
+    namespace, values = command.read(CHECK, parser(), argv, level=logging.WARNING)
     try:
         endpoint = configure.endpoint(values)
         flux, cut = configure.flux_settings(values)
         endpoint.check(flux)
     except InvalidSetting as error:
         command.wrong(values.explain(error))
+    if namespace.json:
+        return _as_json(endpoint, flux)
     _say("Flux", f"{endpoint.url} (route {endpoint.route})")
-    _say("Token", "given" if endpoint.token else "none")
+    _say("Token", "given" if endpoint.token else "no token was given")
     if endpoint.headers:
         _say("Headers sent", ", ".join(endpoint.headers))
     if flux.keyterms or cut:
         left_out = f", {cut} left out" if cut else ""
         _say("Key terms", f"{len(flux.keyterms)}{left_out}")
+    if advice := endpoint.advice(flux):
+        _say("Beware", advice)
     try:
-        asyncio.run(_check(Connector(endpoint), flux))
+        verdict = asyncio.run(check_flux(Connector(endpoint), flux, speak=True, on_open=_opened))
     except WyomingFluxError as error:
         _say("Fault", error.code)
-        request_id = getattr(error, "request_id", None)
-        if request_id:
-            _say("Request id", request_id)
+        if isinstance(error, EndpointError) and error.request_id:
+            _say("Request id", error.request_id)
         if error.code in _ADVICE:
-            _say("What to do", _ADVICE[error.code])
+            _say("What to do", _advice(error, endpoint))
         return command.failed(str(error))
+    _say("First message", verdict.first)
+    _say("Verdict", str(verdict))
     return 0
 
 
-async def _check(connector: Connector, flux: FluxSettings) -> None:
-    connection = await connector.connect(flux, timeout=_CONNECT)
+def _opened(connection: FluxConnection) -> None:
+    _say("Handshake", f"{connection.connect_ms:.0f} ms")
+    for name in _HEADERS:
+        if value := connection.headers.get(name):
+            _say(name, value)
+
+
+def _as_json(endpoint: Endpoint, flux: FluxSettings) -> int:
+    fields: dict[str, object] = {"url": endpoint.url, "route": endpoint.route}
+    fields |= {"token": endpoint.token is not None, "advice": endpoint.advice(flux)}
     try:
-        _say("Handshake", f"{connection.connect_ms:.0f} ms")
-        for name in _HEADERS:
-            if value := connection.headers.get(name):
-                _say(name, value)
-        if connection.dropped:
-            _say("Refused", f"{', '.join(connection.dropped)}; it works without")
-        if connector.plain:
-            _say("Worker", "not that of wyoming-flux: key terms and thresholds have no effect")
-        _say("First message", _described(await first_message(connection, flux)))
-    finally:
-        await connection.close()
+        verdict: Verdict = asyncio.run(check_flux(Connector(endpoint), flux, speak=True))
+    except WyomingFluxError as error:
+        fields |= {"ok": False, "code": error.code, "text": str(error)}
+        fields["request_id"] = getattr(error, "request_id", None)
+        fields["what_to_do"] = _advice(error, endpoint)
+    else:
+        fields |= {"ok": True, "text": str(verdict), **dataclasses.asdict(verdict)}
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
+    return 0 if fields["ok"] else command.ERROR
 
 
-def _described(message: Message) -> str:
-    match message:
-        case Connected():
-            return "Connected"
-        case TurnInfo():
-            return f"TurnInfo {message.event}"
-        case FluxWarning(code, description):
-            return f"Warning {code}: {description}"
-        case Other(kind):
-            return kind
-        case _:
-            return type(message).__name__
+def _advice(error: WyomingFluxError, endpoint: Endpoint) -> str | None:
+    advice = _ADVICE.get(error.code)
+    if error.code == "auth" and endpoint.token is None and advice is not None:
+        return f"No token was given. {advice}"
+    return advice
 
 
-def _say(what: str, value: str) -> None:
+def _say(what: str, value: str | None) -> None:
     print(f"{what + ':':<24}{value}", flush=True)

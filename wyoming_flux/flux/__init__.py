@@ -1,8 +1,10 @@
 """Speaking Flux, and nothing else."""
 
+from .check import Verdict, check_flux
 from .connection import FluxConnection
 from .connector import Connector
 from .endpoint import Endpoint, Route
+from .learnt import Facts, Learnt
 from .messages import (
     Connected,
     FluxFault,
@@ -13,20 +15,22 @@ from .messages import (
     TurnEvent,
     TurnInfo,
 )
-from .probe import first_message
 
 __all__ = [
     "Connected",
     "Connector",
     "Endpoint",
+    "Facts",
     "FluxConnection",
     "FluxFault",
     "FluxWarning",
     "Garbage",
+    "Learnt",
     "Message",
     "Other",
     "Route",
     "TurnEvent",
     "TurnInfo",
-    "first_message",
+    "Verdict",
+    "check_flux",
 ]

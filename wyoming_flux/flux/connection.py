@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,17 +21,19 @@ from wyoming_flux.errors import (
     CertificateInvalid,
     ConnectionLost,
     EndpointError,
+    EndpointNotFound,
     FluxTimeout,
     NotFlux,
     Unreachable,
+    one_line,
     os_reason,
 )
 
+from .dial import Dialler
 from .endpoint import Endpoint
-from .foreign import one_line, without_secrets
 from .learnt import Facts
-from .messages import FluxFault, Message, parse
-from .refusal import refusal
+from .messages import Connected, FluxFault, Message, TurnInfo, parse
+from .refusal import REQUEST_IDS, refusal
 
 WORKER_HEADER: Final = "x-wyoming-flux-worker"
 """Response header by which our Worker says that it honours parameters."""
@@ -67,12 +69,14 @@ class FluxConnection:
         """Take over an open WebSocket."""
         self._websocket = websocket
         self._endpoint = endpoint
+        self.facts = Facts()
+        """What was known of the endpoint when this stream opened."""
+        self.on_worked: Callable[[], None] | None = None
+        """Called once, when Flux says its first word: it has taken what it was asked for."""
         self.connect_ms = connect_ms
-        """Milliseconds from the first packet to the open socket."""
+        """Milliseconds from the look-up to the open socket."""
         self.dropped: tuple[str, ...] = ()
         """Names of parameters that had to be left out."""
-        self.facts = Facts()
-        """What was known of the endpoint when it was opened."""
         self.attempts = 1
         """Upgrades that were tried for this connection."""
 
@@ -90,8 +94,8 @@ class FluxConnection:
     @property
     def request_id(self) -> str | None:
         """The request id of the endpoint, for its support."""
-        found = self.headers.get("dg-request-id") or self.headers.get("cf-ai-req-id")
-        return str(found) if found else None
+        found = (self.headers.get(name) for name in REQUEST_IDS)
+        return next((str(one) for one in found if one), None)
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send one frame of linear16 audio, at least one sample. Raises :class:`ConnectionLost`."""
@@ -111,8 +115,10 @@ class FluxConnection:
         except ConnectionClosed as err:
             raise self._lost(err) from err
         if isinstance(message, FluxFault):
-            description = without_secrets(message.description, self._endpoint)
-            return FluxFault(message.code, description)
+            return FluxFault(message.code, self._endpoint.hide(message.description))
+        if self.on_worked is not None and isinstance(message, Connected | TurnInfo):
+            worked, self.on_worked = self.on_worked, None
+            worked()
         return message
 
     async def close(self) -> None:
@@ -135,22 +141,20 @@ class FluxConnection:
         received = err.rcvd
         code = received.code if received is not None else 1006
         reason = received.reason if received is not None else ""
-        said = one_line(without_secrets(reason, self._endpoint))
+        said = one_line(self._endpoint.hide(reason))
         return ConnectionLost(
             f"the connection to {self._endpoint.host} was closed in the middle of a turn,"
             f" code {code}{f' ({said})' if said else ''}",
+            close_code=code,
             upstream_code=str(code),
+            request_id=self.request_id,
         )
 
 
 async def open_connection(
-    endpoint: Endpoint,
-    url: str,
-    *,
-    ssl_context: ssl.SSLContext | None,
-    timeout: float,
+    endpoint: Endpoint, url: str, dialler: Dialler, *, ssl_context: ssl.SSLContext | None
 ) -> FluxConnection:
-    """Open a WebSocket to ``url`` within ``timeout`` seconds.
+    """Open a WebSocket to ``url``; to be bounded by the caller.
 
     No compression (audio does not shrink, and it costs CPU on both sides), no proxy from the
     environment, no redirects. Raises subclasses of :class:`EndpointError` alone; no message of
@@ -161,11 +165,12 @@ async def open_connection(
     try:
         websocket = await _Connect(
             url,
+            sock=await dialler.connect(),
             additional_headers=endpoint.request_headers(),
             user_agent_header=f"wyoming-flux/{__version__}",
             compression=None,
             proxy=None,
-            open_timeout=timeout,
+            open_timeout=None,
             close_timeout=_CLOSE_TIMEOUT,
             # Deadlines on Flux's own messages tell more than pings, which Cloudflare answers.
             ping_interval=None,
@@ -188,7 +193,7 @@ def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
             response = err.response
             body = bytes(response.body or b"")
             error = refusal(response.status_code, response.headers, body, host)
-            error.args = (without_secrets(str(error), endpoint),)
+            error.args = (endpoint.hide(str(error)),)
             return error
         case TimeoutError():
             return FluxTimeout(f"{host} did not answer in time")
@@ -202,6 +207,8 @@ def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
             )
         case InvalidMessage() | EOFError():
             return Unreachable(f"{host} closed the connection instead of answering")
+        case UnicodeError():
+            return EndpointNotFound(f"{host} is not a host name: check the URL")
         case InvalidHandshake() | ValueError():
             return NotFlux(f"{host} does not speak WebSocket as Flux does")
         case OSError():

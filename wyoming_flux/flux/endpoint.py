@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -11,6 +11,11 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.settings import ENCODING, FluxSettings
+
+from .messages import CLOSE_STREAM, FORCE_END_TURN
+
+Parameter = tuple[str, str]
+"""Name and value of one query parameter."""
 
 WORKERS_AI_MODEL: Final = "@cf/deepgram/flux"
 
@@ -35,6 +40,12 @@ _LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Set by the WebSocket library or by HTTP itself; a second value would break the handshake.
 _RESERVED_HEADERS: Final = frozenset({"host", "connection", "upgrade", "content-length"})
+_SHORTEST_SECRET: Final = 4
+
+# Flux's own (docs/flux/configuration), and the end of the range on Cloudflare's model page.
+_DEFAULT_EOT_THRESHOLD: Final = 0.7
+_DEFAULT_EOT_TIMEOUT_MS: Final = 5000
+_CLOUDFLARE_EOT_THRESHOLD: Final = 0.9
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -105,11 +116,18 @@ class Endpoint:
 
     @property
     def knows_force_end_turn(self) -> bool:
-        """Whether ``ForceEndTurn`` may be sent: an unknown message is fatal to Flux.
-
-        Announced for Deepgram's own hosts only (docs/flux/force-end-turn, 2026-08-28).
-        """
+        """Whether ``ForceEndTurn`` may be sent; read by the old tracker alone, and goes with it."""
         return self.route is Route.DEEPGRAM
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Control messages that may flush here, the best first; :mod:`.learnt` wants proof.
+
+        ``ForceEndTurn`` was announced for Deepgram's own hosts (docs/flux/force-end-turn).
+        """
+        if self.route is Route.DEEPGRAM:
+            return FORCE_END_TURN, CLOSE_STREAM
+        return (CLOSE_STREAM,)
 
     @staticmethod
     def languages(model: str) -> tuple[str, ...]:
@@ -125,9 +143,50 @@ class Endpoint:
                 " (wss://api.deepgram.com/v2/listen); Cloudflare has flux-general-en alone",
             )
 
-    def request_url(self, settings: FluxSettings, *, minimal: bool = False) -> str:
-        """Return the URL of the upgrade request; ``minimal``: without what could be refused."""
-        query = parameters(settings, self.route, minimal=minimal)
+    def advice(self, settings: FluxSettings) -> str | None:
+        """Return what this endpoint may not like of the settings; it decides itself."""
+        threshold = settings.effective_eot_threshold
+        if self.route is not Route.DEEPGRAM and threshold > _CLOUDFLARE_EOT_THRESHOLD:
+            return (
+                f"Cloudflare documents eot_threshold up to {_CLOUDFLARE_EOT_THRESHOLD:g}:"
+                f" {threshold:g} may be refused, and is then left out"
+            )
+        return None
+
+    def optional_parameters(self, settings: FluxSettings) -> list[Parameter]:
+        """Return the parameters without which a turn still works, in the order of the reference.
+
+        What is Flux's default is not among them: some deployments refuse what changes nothing.
+        """
+        query: list[Parameter] = []
+        if settings.effective_eot_threshold != _DEFAULT_EOT_THRESHOLD:
+            query.append(("eot_threshold", f"{settings.effective_eot_threshold:g}"))
+        if settings.eager_eot_threshold is not None:
+            query.append(("eager_eot_threshold", f"{settings.eager_eot_threshold:g}"))
+        if settings.effective_eot_timeout_ms != _DEFAULT_EOT_TIMEOUT_MS:
+            query.append(("eot_timeout_ms", str(int(settings.effective_eot_timeout_ms))))
+        query += [("keyterm", term) for term in settings.keyterms]
+        if self.route is Route.DEEPGRAM and settings.model == "flux-general-multi":
+            query += [("language_hint", tag) for tag in (settings.language,) if tag is not None]
+        if settings.tag is not None:
+            query.append(("tag", settings.tag))
+        return query
+
+    def request_url(self, settings: FluxSettings, left_out: Set[Parameter] = frozenset()) -> str:
+        """Return the URL of the upgrade request, without what is ``left_out``.
+
+        What decides over meaning and privacy is never left out: model, encoding, sample rate and
+        ``mip_opt_out``.
+        """
+        query: list[Parameter] = []
+        if self.route is Route.DEEPGRAM:
+            query.append(("model", settings.model))
+        elif self.route is Route.AI_GATEWAY:
+            query.append(("model", WORKERS_AI_MODEL))
+        query += [("encoding", ENCODING), ("sample_rate", str(settings.sample_rate))]
+        if settings.mip_opt_out:
+            query.append(("mip_opt_out", "true"))
+        query += [one for one in self.optional_parameters(settings) if one not in left_out]
         return f"{self.url}?{urlencode(query, quote_via=quote, safe='@/')}"
 
     def request_headers(self) -> dict[str, str]:
@@ -138,42 +197,14 @@ class Endpoint:
             headers[name] = f"{scheme} {self.token}"
         return headers
 
-
-def parameters(
-    settings: FluxSettings, route: Route, *, minimal: bool = False
-) -> list[tuple[str, str]]:
-    """Return the query parameters for a route, in the order of Deepgram's reference.
-
-    ``minimal`` keeps what decides over meaning and privacy: encoding, sample rate, model and
-    ``mip_opt_out``.
-    """
-    query: list[tuple[str, str]] = []
-    if route is Route.DEEPGRAM:
-        query.append(("model", settings.model))
-    elif route is Route.AI_GATEWAY:
-        query.append(("model", WORKERS_AI_MODEL))
-    query += [("encoding", ENCODING), ("sample_rate", str(settings.sample_rate))]
-    if settings.mip_opt_out:
-        query.append(("mip_opt_out", "true"))
-    return query if minimal else query + optional_parameters(settings, route)
-
-
-def optional_parameters(settings: FluxSettings, route: Route) -> list[tuple[str, str]]:
-    """Return the parameters without which a turn still works."""
-    query = [("eot_threshold", f"{settings.effective_eot_threshold:g}")]
-    if settings.eager_eot_threshold is not None:
-        query.append(("eager_eot_threshold", f"{settings.eager_eot_threshold:g}"))
-    query.append(("eot_timeout_ms", str(int(settings.effective_eot_timeout_ms))))
-    query += [("keyterm", term) for term in settings.keyterms]
-    if (
-        route is Route.DEEPGRAM
-        and settings.model == "flux-general-multi"
-        and settings.language is not None
-    ):
-        query.append(("language_hint", settings.language))
-    if settings.tag is not None:
-        query.append(("tag", settings.tag))
-    return query
+    def hide(self, text: str) -> str:
+        """Return what the other side said without this endpoint's token and headers."""
+        # Of "Bearer abc" somebody may repeat the second word alone.
+        words = [word for value in self.headers.values() for word in (value, *value.split()[1:])]
+        for secret in (self.token or "", *words):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
 
 
 def is_private_host(host: str) -> bool:

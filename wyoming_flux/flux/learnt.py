@@ -1,6 +1,31 @@
-"""What an endpoint was seen to take and to refuse."""
+"""What an endpoint was seen to take and to refuse, with proof and expiry. Pure: time comes in.
 
+Nothing here is believed for its route alone: Workers AI lags behind Deepgram, builds change, and
+what nobody could try against the live service must not be load-bearing.
+
+**Parameters.** A refusal is remembered as the set of parameters, names and values, whose absence
+mended it. It needs proof: with them refused and without them heard, twice, and never taken in
+between. It then holds for an hour, and only for requests that ask for *all* of that set. So what
+one client asks for (terms, a sensitivity) takes nothing from another that does not ask for it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from typing import Final
+
+from .endpoint import Parameter
+
+_CONTROL_FOR: Final = 24 * 3600.0
+"""Seconds for which what was seen of a control message, or of window ends, is held true."""
+_REFUSED_FOR: Final = 3600.0
+"""Seconds for which refused parameters are not offered again."""
+_PROOF: Final = 2
+_DOWN_FIRST: Final = 30.0
+_DOWN_MOST: Final = 600.0
+_MOST_REFUSALS: Final = 64
+"""Sets that are kept: terms of a client's own could make any number of them."""
+
+Parameters = frozenset[Parameter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,45 +33,117 @@ class Facts:
     """What is known of an endpoint when a stream opens."""
 
     control: str | None = None
-    """A control message that was proven to flush here; it may be sent in-band."""
+    """A control message that was proven to flush here: it may be sent in-band."""
     candidate: str | None = None
-    """A control message whose effect is still to be proven, after an answer."""
+    """One whose effect is still to be proven, after an answer; None: proven, or refused."""
     windows: bool = True
     """Whether ``audio_window_end`` can be used, as far as is known."""
     partial: bool = True
     """Whether it tells text while it listens."""
 
 
-class Learnt:
-    """One endpoint, as this process knows it."""
+@dataclass(slots=True)
+class _Refusal:
+    times: int = 0
+    until: float | None = None
+    """When it is forgotten; None: not proven yet."""
 
-    def __init__(self, controls: tuple[str, ...] = ()) -> None:
-        """Begin with nothing known; *controls* are to be tried, best first."""
-        self._controls = list(controls)
-        self._proven: str | None = None
-        self._windows = True
+
+class Learnt:
+    """What is known of one endpoint in this process; times in seconds of one clock."""
+
+    def __init__(self, controls: Sequence[str]) -> None:
+        """Take the control messages that may flush there, the best first."""
+        self._controls = controls
+        self._proven: dict[str, float] = {}
+        self._disproved: dict[str, float] = {}
+        self._no_windows_until = float("-inf")
+        self._refusals: dict[Parameters, _Refusal] = {}
+        self._down_for = 0.0
+        self._down_until = float("-inf")
 
     def facts(self, now: float) -> Facts:
-        """Return what is known now."""
-        candidate = self._controls[0] if self._controls and self._proven is None else None
-        return Facts(self._proven, candidate, self._windows)
+        """Return what holds for a stream that opens now."""
+        proven = [one for one in self._controls if self._proven.get(one, now) > now]
+        open_ = [one for one in self._controls if self._disproved.get(one, now) <= now]
+        return Facts(
+            control=proven[0] if proven else None,
+            candidate=open_[0] if open_ and not proven else None,
+            windows=now >= self._no_windows_until,
+        )
 
     def prove(self, control: str, now: float) -> None:
-        """Remember that a control message flushes."""
-        self._proven = control
+        """Take note that this control made the endpoint hear all, and close as it should."""
+        self._proven[control] = now + _CONTROL_FOR
+        self._disproved.pop(control, None)
 
     def disprove(self, control: str, now: float) -> None:
-        """Remember that a control message does not flush."""
-        self._proven = None
-        if control in self._controls:
-            self._controls.remove(control)
+        """Take note that this control brought an error, or nothing."""
+        self._disproved[control] = now + _CONTROL_FOR
+        self._proven.pop(control, None)
 
     def windows(self, usable: bool, now: float) -> None:
-        """Remember whether window ends can be used."""
-        self._windows = usable
+        """Take note whether ``audio_window_end`` moves as the audio does."""
+        self._no_windows_until = float("-inf") if usable else now + _CONTROL_FOR
 
     def mark_down(self, now: float) -> None:
-        """Remember that it could not be used."""
+        """Take note that it could not be used: 30 s, twice as long each time, at most 600 s."""
+        if not self.down(now):  # or several utterances at once would count as several times
+            self._down_for = min(self._down_for * 2 or _DOWN_FIRST, _DOWN_MOST)
+            self._down_until = now + self._down_for
 
     def mark_up(self) -> None:
-        """Remember that it answers."""
+        """Take note that it works."""
+        self._down_for = 0.0
+        self._down_until = float("-inf")
+
+    def down(self, now: float) -> bool:
+        """Whether others should be asked first."""
+        return now < self._down_until
+
+    def refused(self, now: float) -> Parameters:
+        """Return all parameters that are left out now, where they would be asked for."""
+        return frozenset().union(*self._standing(now))
+
+    def left_out(self, asked: Set[Parameter], now: float) -> Parameters:
+        """Return what of the parameters that are asked for is not worth offering."""
+        return frozenset().union(*(one for one in self._standing(now) if one <= asked))
+
+    def worked(self, offered: Parameters, refused: Parameters, now: float) -> bool:
+        """Take note that Flux spoke on a stream with these parameters.
+
+        ``refused`` is what it had refused beside them just before, if anything; returns whether
+        that has just been proven.
+        """
+        for known in [one for one in self._refusals if one <= offered]:
+            del self._refusals[known]
+        if not refused:
+            return False
+        refusal = self._refusals.setdefault(refused, _Refusal())
+        refusal.times += 1
+        if refusal.times < _PROOF or refusal.until is not None:
+            while len(self._refusals) > _MOST_REFUSALS:
+                del self._refusals[next(iter(self._refusals))]
+            return False
+        refusal.until = now + _REFUSED_FOR
+        return True
+
+    def _standing(self, now: float) -> list[Parameters]:
+        for known in [one for one, it in self._refusals.items() if it.until and it.until <= now]:
+            del self._refusals[known]
+        return [one for one, it in self._refusals.items() if it.until is not None]
+
+
+def reductions(asked: Sequence[Parameter]) -> Iterable[Parameters]:
+    """Return what to leave out of a request that was refused without a reason, in this order.
+
+    First the thresholds, which some deployments do not take; then the key terms; then all that is
+    optional. Each alone, so that a request keeps what is not at fault.
+    """
+    groups: tuple[Callable[[str], bool], ...] = (
+        lambda name: name.startswith(("eot_", "eager_")),
+        lambda name: name == "keyterm",
+        lambda name: True,
+    )
+    for belongs in groups:
+        yield frozenset(one for one in asked if belongs(one[0]))

@@ -6,23 +6,26 @@ schema, builds lag behind the documentation, and a field nobody needs must not c
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from .foreign import one_line
+from wyoming_flux.errors import one_line
 
 CLOSE_STREAM: Final = '{"type":"CloseStream"}'
 """Decode what was sent, then close; gives no ``EndOfTurn``."""
 FORCE_END_TURN: Final = '{"type":"ForceEndTurn"}'
-"""End the turn now; only where :attr:`Endpoint.knows_force_end_turn`."""
+"""End the turn now; an unknown message is fatal, so only where it is proven (:mod:`.learnt`)."""
 
 NO_ACTIVE_TURN: Final = "FORCE_END_TURN_NO_ACTIVE_TURN"
 """Code of the warning that answers ``ForceEndTurn`` when nothing was said."""
 
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 
 class TurnEvent(StrEnum):
-    """What a :class:`TurnInfo` tells."""
+    """What a :class:`TurnInfo` tells; one that is not known here counts as an ``Update``."""
 
     UPDATE = "Update"
     START_OF_TURN = "StartOfTurn"
@@ -44,11 +47,15 @@ class TurnInfo:
 
     event: TurnEvent
     turn_index: int
-    audio_window_end: float
+    audio_window_end: float | None
+    """How far Flux has heard; None: not told, or not a time."""
     transcript: str
     """The whole turn so far, not a difference."""
     first_word_start: float | None = None
     trigger: str | None = None
+    last_word_end: float | None = None
+    end_of_turn_confidence: float | None = None
+    """0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,34 +119,37 @@ def _turn_info(fields: dict[str, Any]) -> Message:
     try:
         event = TurnEvent(_text(fields.get("event")))
     except ValueError:
-        return Other("TurnInfo")
+        event = TurnEvent.UPDATE
     turn_index = fields.get("turn_index")
     if not isinstance(turn_index, int) or isinstance(turn_index, bool) or turn_index < 0:
         return Garbage()
+    words = fields.get("words")
     return TurnInfo(
         event=event,
         turn_index=turn_index,
-        audio_window_end=_seconds(fields.get("audio_window_end")) or 0.0,
+        audio_window_end=_positive(fields.get("audio_window_end")),
         transcript=_text(fields.get("transcript")).strip(),
-        first_word_start=_first_word_start(fields.get("words")),
+        first_word_start=_word_time(words, 0, "start"),
         trigger=_text(fields.get("trigger")) or None,
+        last_word_end=_word_time(words, -1, "end"),
+        end_of_turn_confidence=_positive(fields.get("end_of_turn_confidence")),
     )
 
 
-def _first_word_start(words: object) -> float | None:
-    if isinstance(words, list) and words and isinstance(words[0], dict):
-        return _seconds(words[0].get("start"))
+def _word_time(words: object, which: int, name: str) -> float | None:
+    if isinstance(words, list) and words and isinstance(words[which], dict):
+        return _positive(words[which].get(name))
     return None
 
 
-def _seconds(value: object) -> float | None:
+def _positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        seconds = float(value)
+        number = float(value)
     except OverflowError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 def _said(fields: dict[str, Any]) -> tuple[str, str]:
@@ -148,4 +158,5 @@ def _said(fields: dict[str, Any]) -> tuple[str, str]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    # Half a character cannot be encoded: it would reach the client as "?", or not at all.
+    return _LONE_SURROGATE.sub("", value) if isinstance(value, str) else ""

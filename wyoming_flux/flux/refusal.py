@@ -1,16 +1,14 @@
-"""A refused upgrade becomes its cause.
+"""A refused upgrade becomes its cause: one table of codes, then one of statuses.
 
-Knows Deepgram's two shapes (``err_code``/``err_msg`` and ``code``/``description``), Workers AI's
-(``errors[]`` and ``internalCode``), our Worker's (``error`` with ``source``) and the plain or HTML
-pages of Cloudflare's edge. The code in a body decides before the status: Workers AI answers 429
-both for "try again" and for "not before tomorrow".
+The code in a body decides before the status: Workers AI answers 429 both for "try again" and for
+"not before tomorrow". A new code is one row here, and one of docs/endpoints.md, which a test reads.
 """
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from wyoming_flux.errors import (
@@ -22,39 +20,123 @@ from wyoming_flux.errors import (
     QuotaExceeded,
     Refused,
     Unreachable,
+    one_line,
 )
 
-from .foreign import one_line
+_Row = tuple[Callable[..., EndpointError], str]
 
-# What the body's code means, whatever the status. Workers AI: developers.cloudflare.com,
-# workers-ai/platform/errors; 4006, 5030, 8005 and 3021 were seen but are not documented there.
-# Deepgram: docs/errors. The Worker's own are in worker/src/index.ts.
-_AUTH: Final = frozenset({"10000", "INVALID_AUTH", "unauthorized"})
-_QUOTA: Final = frozenset({"3036", "4006", "1027"})
-_PAYMENT: Final = frozenset({"5035", "3023", "ASR_PAYMENT_REQUIRED"})
-_PARAMETERS: Final = frozenset(
-    {"5030", "5004", "3003", "no-websocket", "INVALID_QUERY_PARAMETER", "INVALID_PARAMETER"}
+_PLAINER: Final = functools.partial(Refused, parameters=True)
+
+CODES: Final[Mapping[str, _Row]] = {
+    code: (cause, sentence)
+    for codes, cause, sentence in (
+        # Our Worker: worker/src.
+        (
+            "unauthorized",
+            AuthFailed,
+            "the Worker {host} does not accept the token: give the value of its secret FLUX_TOKEN",
+        ),
+        ("not-configured", Refused, "the Worker {host} is not set up{quote}"),
+        ("rate-limited", Unreachable, "the Worker {host} limits its rate{quote}"),
+        ("not-found", EndpointNotFound, "wrong path at the Worker {host}{quote}"),
+        # Four digits and 10000: Workers AI (workers-ai/platform/errors; 4006, 5030, 8005 and 3021
+        # were seen, but are not documented), AI Gateway and Cloudflare's API (2001, 2009, 6003,
+        # 7003, 9109), and Cloudflare's edge (1xxx: workers/observability/errors). Deepgram's are
+        # words: docs/errors, and docs/flux/language-prompting for INVALID_PARAMETER.
+        (
+            "10000 9109 6003 INVALID_AUTH",
+            AuthFailed,
+            "{host} does not accept the token{quote}; give a new one",
+        ),
+        (
+            "2009",
+            AuthFailed,
+            "{host} wants the gateway's own token{quote}: give an API token with AI Gateway",
+        ),
+        (
+            "3036 4006 1027",
+            QuotaExceeded,
+            "today's allowance at {host} is used up ({label}); it is renewed at 00:00 UTC",
+        ),
+        (
+            "5035 3023 ASR_PAYMENT_REQUIRED",
+            PaymentRequired,
+            "the account behind {host} must be paid for ({label}){quote}",
+        ),
+        (
+            "invalid-parameter no-websocket 5030 5004 3003",
+            _PLAINER,
+            "{host} refused a parameter ({label}){quote}",
+        ),
+        (
+            "INVALID_PARAMETER INVALID_QUERY_PARAMETER",
+            _PLAINER,
+            "{host} refused a parameter ({label}){quote}",
+        ),
+        (
+            "3040 3021 3007 3008 8005 1015 1101 1102",
+            Unreachable,
+            "{host} is overloaded or has a fault ({label}){quote}",
+        ),
+        (
+            "2001 7003 1042 PROJECT_NOT_FOUND",
+            EndpointNotFound,
+            "there is no Worker, account, gateway or project at {host} ({label}){quote}",
+        ),
+        (
+            "5007 5016 5018 3041 3042 5005 5019 INSUFFICIENT_PERMISSIONS",
+            Refused,
+            "{host} refused ({label}){quote}",
+        ),
+    )
+    for code in codes.split()
+}
+"""Code in the body -> cause and sentence, whatever the status."""
+
+STATUSES: Final[Mapping[int, _Row]] = {
+    status: (cause, sentence)
+    for statuses, cause, sentence in (
+        ((400, 413, 414, 431), _PLAINER, "{host} refused the request (HTTP {status}){quote}"),
+        ((401,), AuthFailed, "{host} wants a valid token (HTTP {status}){quote}"),
+        ((402,), PaymentRequired, "the account behind {host} has no credit left{quote}"),
+        (
+            (404, 410),
+            EndpointNotFound,
+            "nothing was found at this URL of {host}; check host and path{quote}",
+        ),
+        ((405, 406, 426, 501), NotFlux, "{host} takes no WebSocket here (HTTP {status})"),
+        (
+            (408, 425, 429, *(one for one in range(500, 600) if one != 501)),
+            Unreachable,
+            "{host} answered HTTP {status}{quote}",
+        ),
+    )
+    for status in statuses
+}
+"""Status -> cause and sentence, where the code is none of the above."""
+
+# No token of ours is meant by these behind our Worker: the Worker's own account and gateway are.
+_BEHIND_WORKER: Final = frozenset(
+    {"10000", "9109", "6003", "2001", "2009", "7003", "http-401", "http-403"}
 )
-_PASSING: Final = frozenset({"3040", "3021", "3007", "3008", "8005", "1015", "1102", "1101"})
-_NOT_FOUND: Final = frozenset({"1042", "2001", "PROJECT_NOT_FOUND"})
-_FINAL: Final = frozenset(
-    {"5007", "5016", "5018", "3041", "3042", "5005", "5019", "INSUFFICIENT_PERMISSIONS"}
+_WORKER_REFUSED: Final = (Refused, "Workers AI refused the Worker {host} ({label}){quote}")
+
+_PARAMETERS: Final = re.compile(
+    r"\b(eot_threshold|eager_eot_threshold|eot_timeout_ms|keyterm|language_hint|tag)s?\b"
 )
-
-_BEHIND_WORKER: Final = _AUTH | {"http-401", "http-403"}
-
 _LOGIN_HOST: Final = re.compile(r"(^|\.)cloudflareaccess\.com$")
 _LOGIN_PATH: Final = re.compile(
     r"/(cdn-cgi/access/)?(log-?in|sign-?in|sso|oauth2?)\b", re.IGNORECASE
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
+class _Body(NamedTuple):
     code: str = ""
     message: str = ""
     source: str = ""
     request_id: str = ""
+    hollow: bool = False
+    """Whether it is ``{}``, as Workers AI answers instead of opening a WebSocket."""
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> EndpointError:
@@ -68,85 +150,34 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
         "upstream_code": said.code or None,
         "request_id": said.request_id or None,
     }
-    quote = f": {said.message}" if said.message else ""
-    label = said.code or f"HTTP {status}"
-    if said.source == "worker":
-        worker = _our_worker(said, host, known)
-        if worker is not None:
-            return worker
-    if said.source == "upstream" and said.code in _BEHIND_WORKER:
-        # No token of ours is meant: the Worker's own Cloudflare account is.
-        return Refused(f"Workers AI refused the Worker {host} ({label}){quote}", **known)
-    if said.code in _AUTH:
-        return AuthFailed(f"{host} does not accept the token{quote}; give a new one", **known)
-    if said.code in _QUOTA:
-        return QuotaExceeded(
-            f"today's allowance at {host} is used up ({label}); it is renewed at 00:00 UTC", **known
-        )
-    if said.code in _PAYMENT:
-        return PaymentRequired(
-            f"the account behind {host} must be paid for ({label}){quote}", **known
-        )
-    if said.code in _PARAMETERS:
-        return Refused(f"{host} refused a parameter ({label}){quote}", parameters=True, **known)
-    if said.code in _PASSING:
-        return Unreachable(f"{host} is overloaded or has a fault ({label}){quote}", **known)
-    if said.code in _NOT_FOUND:
-        return EndpointNotFound(
-            f"there is no Worker, gateway or project at {host} ({label}){quote}", **known
-        )
-    if said.code in _FINAL:
-        return Refused(f"{host} refused ({label}){quote}", **known)
-    return _by_status(status, headers, said, host, known)
-
-
-def _our_worker(said: _Body, host: str, known: dict[str, Any]) -> EndpointError | None:
-    quote = said.message or "no reason given"
-    causes: dict[str, Callable[[], EndpointError]] = {
-        "unauthorized": lambda: AuthFailed(
-            f"the Worker {host} does not accept the token: give the value of its secret FLUX_TOKEN",
-            **known,
-        ),
-        "not-configured": lambda: Refused(f"the Worker {host} is not set up: {quote}", **known),
-        "invalid-parameter": lambda: Refused(
-            f"the Worker {host} refused a parameter: {quote}", parameters=True, **known
-        ),
-        "rate-limited": lambda: Unreachable(f"the Worker {host} limits its rate: {quote}", **known),
-        "not-found": lambda: EndpointNotFound(f"wrong path at the Worker {host}: {quote}", **known),
-    }
-    cause = causes.get(said.code)
-    return cause() if cause is not None else None
-
-
-def _by_status(
-    status: int, headers: Mapping[str, str], said: _Body, host: str, known: dict[str, Any]
-) -> EndpointError:
-    quote = f": {said.message}" if said.message else ""
     if 300 <= status < 400:
         return _redirect(headers.get("location", ""), host, known)
-    if status in (408, 425, 429) or status >= 500:
-        return Unreachable(f"{host} answered HTTP {status}{quote}", **known)
-    match status:
-        case 400 | 413 | 414 | 431:
-            return Refused(
-                f"{host} refused the request (HTTP {status}){quote}", parameters=True, **known
-            )
-        case 401:
-            return AuthFailed(f"{host} wants a valid token (HTTP 401){quote}", **known)
-        case 402:
-            return PaymentRequired(f"the account behind {host} has no credit left{quote}", **known)
-        case 404 | 410:
-            return EndpointNotFound(
-                f"nothing was found at this URL of {host}; check host and path{quote}", **known
-            )
-        case 405 | 406 | 426 | 501:
-            return NotFlux(f"{host} takes no WebSocket here (HTTP {status})", **known)
-        case _ if status < 300:
-            return NotFlux(
-                f"{host} answered with a page instead of a WebSocket: it is not Flux", **known
-            )
-        case _:
-            return Refused(f"{host} refused (HTTP {status}){quote}", **known)
+    cause, sentence = _row(status, said)
+    if cause is _PLAINER:
+        # What comes after "expected one of" are those that it takes.
+        known["named"] = _PARAMETERS.findall(said.message.partition("expected")[0])
+    message = one_line(said.message)
+    return cause(
+        sentence.format(
+            host=host,
+            status=status,
+            label=said.code,
+            quote=f": {message}" if message else "",
+        ),
+        **known,
+    )
+
+
+def _row(status: int, said: _Body) -> _Row:
+    if said.source == "upstream" and said.code in _BEHIND_WORKER:
+        return _WORKER_REFUSED
+    if row := CODES.get(said.code) or STATUSES.get(status):
+        return row
+    if status >= 300:
+        return Refused, "{host} refused (HTTP {status}){quote}"
+    if said.hollow:
+        return _PLAINER, "{host} opened no WebSocket (HTTP {status}); a parameter may be the reason"
+    return NotFlux, "{host} answered with a page instead of a WebSocket: it is not Flux"
 
 
 def _redirect(location: str, host: str, known: dict[str, Any]) -> EndpointError:
@@ -168,7 +199,7 @@ def _redirect(location: str, host: str, known: dict[str, Any]) -> EndpointError:
 
 
 def _read(body: bytes, headers: Mapping[str, str]) -> _Body:
-    request_id = headers.get("dg-request-id", "") or headers.get("cf-ai-req-id", "")
+    request_id = next((headers[name] for name in REQUEST_IDS if headers.get(name)), "")
     text = body[:65536].decode("utf-8", "replace")
     try:
         fields = json.loads(text)
@@ -176,25 +207,29 @@ def _read(body: bytes, headers: Mapping[str, str]) -> _Body:
         fields = None
     if isinstance(fields, dict):
         return _read_json(fields, headers, request_id)
-    edge = re.search(r"error code:?\s*(\d{4})\b", text, re.IGNORECASE) or re.search(
-        r"cf-error-code[^>]*>\s*(\d{4})\b", text
+    edge = re.search(
+        r"error code:?\s*(\d{4})\b|cf-error-code[^>]*>\s*(\d{4})\b", text, re.IGNORECASE
     )
     return _Body(
-        code=edge.group(1) if edge else "",
-        message=one_line(headers.get("dg-error", "")),
-        request_id=one_line(request_id or headers.get("cf-ray", "")),
+        code=edge.group(1) or edge.group(2) if edge else "",
+        message=headers.get("dg-error", ""),
+        request_id=one_line(request_id),
     )
+
+
+REQUEST_IDS: Final = ("dg-request-id", "cf-ai-req-id", "cf-aig-log-id", "cf-ray")
+"""Response headers with an id that the endpoint's support can find, the most telling first."""
 
 
 def _read_json(fields: dict[str, Any], headers: Mapping[str, str], request_id: str) -> _Body:
-    inner: dict[str, Any] = fields
-    errors = fields.get("errors")
-    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        inner = errors[0]
-    elif isinstance(fields.get("error"), dict):
-        inner = fields["error"]
-    code = _first(inner, ("internalCode", "err_code", "code", "category", "error_code"))
-    message = _first(inner, ("err_msg", "message", "description", "details"))
+    # Workers AI has a list in `errors`, AI Gateway one in `error`, our Worker an object there.
+    inner = fields.get("errors") or fields.get("error")
+    if isinstance(inner, list) and inner:
+        inner = inner[0]
+    if not isinstance(inner, dict):
+        inner = fields
+    code = _first(inner, "internalCode", "err_code", "code", "category", "error_code")
+    message = _first(inner, "err_msg", "message", "description", "details")
     if (prefix := re.match(r"(?:AiError: )*(\d{4}): ", message)) and not re.fullmatch(
         r"\d{4,5}", code
     ):
@@ -202,17 +237,18 @@ def _read_json(fields: dict[str, Any], headers: Mapping[str, str], request_id: s
         code = prefix.group(1)
     return _Body(
         code=one_line(code),
-        message=one_line(message or headers.get("dg-error", "")),
-        source=_first(inner, ("source",)) or _first(fields, ("source",)),
+        message=message or headers.get("dg-error", ""),
+        source=_first(inner, "source") or _first(fields, "source"),
         request_id=one_line(
-            _first(inner, ("request_id", "requestId"))
-            or _first(fields, ("request_id", "requestId"))
+            _first(inner, "request_id", "requestId")
+            or _first(fields, "request_id", "requestId")
             or request_id
         ),
+        hollow=not any(value for name, value in fields.items() if name != "success"),
     )
 
 
-def _first(fields: dict[str, Any], names: tuple[str, ...]) -> str:
+def _first(fields: dict[str, Any], *names: str) -> str:
     for name in names:
         value = fields.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":

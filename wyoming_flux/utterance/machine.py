@@ -226,8 +226,8 @@ class Machine:
         stream = self._stream
         if stream is None or stream.attempt != attempt:
             return
-        code = error.upstream_code if isinstance(error, ConnectionLost) else None
-        asked = stream.control == CLOSE_STREAM and code in ("1000", "1005", "1006")
+        flushed = isinstance(error, ConnectionLost) and error.close_code in rules.FLUSHED
+        asked = stream.control == CLOSE_STREAM and flushed
         if asked and stream.covers(self._stream_end(stream)):
             self._answer()
         else:

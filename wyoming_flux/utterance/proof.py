@@ -4,13 +4,23 @@ import asyncio
 from typing import Final, Protocol
 
 from wyoming_flux.errors import ConnectionLost, EndpointError
-from wyoming_flux.flux.messages import CLOSE_STREAM, FluxFault, Message, TurnEvent, TurnInfo
+from wyoming_flux.flux.messages import (
+    CLOSE_STREAM,
+    FORCE_END_TURN,
+    NO_ACTIVE_TURN,
+    FluxFault,
+    FluxWarning,
+    Message,
+    TurnEvent,
+    TurnInfo,
+)
+
+from .rules import FLUSHED, FRAME
 
 TIME: Final = 1.0
 """Seconds that a proof may take."""
-_SILENCE: Final = 0.24
-"""Seconds of silence that are to be flushed: three frames."""
-_SLACK: Final = 0.08
+_FRAMES: Final = 3
+"""Frames of silence that are to be flushed."""
 
 
 class Provable(Protocol):
@@ -37,21 +47,24 @@ async def prove(connection: Provable, control: str, sent: float, rate: int) -> b
     covered = False
     try:
         async with asyncio.timeout(TIME):
-            await connection.send_audio(bytes(int(rate * _SILENCE) * 2))
+            for _ in range(_FRAMES):
+                await connection.send_audio(bytes(int(rate * FRAME) * 2))
             await connection.send_control(control)
             while True:
                 match await connection.receive():
                     case TurnInfo() as info:
                         end = info.audio_window_end or 0.0
-                        covered = covered or end >= sent + _SILENCE - _SLACK
-                        if control != CLOSE_STREAM and info.event is TurnEvent.END_OF_TURN:
+                        covered = covered or end >= sent + (_FRAMES - 1) * FRAME
+                        if control == FORCE_END_TURN and info.event is TurnEvent.END_OF_TURN:
                             return info.trigger == "manual"
+                    case FluxWarning(code=code) if code == NO_ACTIVE_TURN:
+                        # It is known, and there was nothing to end.
+                        return control == FORCE_END_TURN
                     case FluxFault():
                         return False
                     case _:
                         pass
     except ConnectionLost as err:
-        closed = err.upstream_code in ("1000", "1005", "1006")
-        return control == CLOSE_STREAM and covered and closed
+        return control == CLOSE_STREAM and covered and err.close_code in FLUSHED
     except (EndpointError, TimeoutError):
         return False

@@ -44,6 +44,8 @@ SETTLED: Final = 0.5
 CLOSE_WITHIN: Final = 1.0
 CLOSE_SILENCE: Final = 0.3
 FORCE_BEYOND: Final = 0.1
+FLUSHED: Final = (1000, 1005, 1006)
+"""Codes of a close that follows ``CloseStream`` (reference: flux-protocol, 2.2)."""
 
 BLIND_INFOS: Final = 8
 """So many messages whose window ends moved less than half a second, instead of a stall."""
@@ -59,7 +61,7 @@ REPLAY_BEFORE_TEXT: Final = 1.5
 REPLAY_BLIND: Final = 0.3
 REPEATS_FROM: Final = 0.3
 LAG_BLIND: Final = 1.5
-"""A lag from which on the next stream may hear the end of a finished turn again; without windows."""
+"""A lag from which on the next stream may hear a finished turn's end again; without windows."""
 LONG_TURN: Final = 30.0
 """An open turn with more text than this is not heard again whole."""
 FREEZE: Final = 3.0

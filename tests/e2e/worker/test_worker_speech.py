@@ -112,14 +112,17 @@ async def test_parameters_that_workers_ai_refuses(
     connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
 ) -> None:
     """Refused parameters cost the key terms, not the turn; privacy is kept."""
-    simulator.faults.append(Refuse(connection=1, status=400, code="5004"))
+    # With all, and without thresholds: it is the key terms.
+    simulator.faults += [Refuse(connection=one, status=400, code="5004") for one in (1, 2)]
     settings = FluxSettings(keyterms=("living room",), mip_opt_out=True)
     async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
         await transcriber.send(spoken(0.3, 2, 6))
         assert (await transcriber.result()).text == TEXT
-    assert "keyterm" in connector.dropped
-    parameters = simulator.connections[1].parameters
+    # Once is no proof.
+    assert connector.dropped == ()
+    parameters = simulator.connections[2].parameters
     assert parameters is not None
+    assert parameters.eot_timeout_ms == 2000
     assert parameters.keyterms == ()
     assert parameters.mip_opt_out is True
 

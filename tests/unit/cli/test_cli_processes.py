@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -309,13 +310,32 @@ async def test_daily_minutes_last_over_a_restart(serve, run, flux, wav, spoken) 
 
 
 async def test_check_tells_what_is_there(run, at) -> None:
-    """One connection: route, time of the handshake, headers, first message."""
+    """One connection: route, time of the handshake, headers, first message, what was heard."""
     result = await run("check", *at, "--keyterm", "Nabu")
     assert (result.code, result.err) == (0, "")
     assert "route workers-ai" in result.out
     assert "Handshake:" in result.out
     assert "cf-ai-req-id:" in result.out
     assert "First message:          Connected" in result.out
+    assert "no token was given" in result.out
+    assert re.search(r"Verdict: +Flux heard '.+' 0\.\d\d s after the last word; ", result.out)
+    assert "thresholds and key terms were accepted" in result.out
+
+
+async def test_check_as_json(run, at) -> None:
+    """The same for programs: one object, whether it went well or not."""
+    result = await run("check", *at, "--json", "--eot-threshold", "0.95")
+    good = json.loads(result.out)
+    assert (result.code, good["ok"], good["token"], good["ignored"]) == (0, True, False, False)
+    assert good["heard"] in good["text"]
+    assert good["after_ms"] > 0
+    assert "0.95" in good["advice"]
+    async with Simulator(token="t0ken") as flux:
+        result = await run("check", "--worker-url", flux.url, "--route", "workers-ai", "--json")
+    bad = json.loads(result.out)
+    assert (result.code, bad["ok"], bad["code"]) == (1, False, "auth")
+    assert bad["what_to_do"].startswith("No token was given")
+    assert bad["request_id"]
 
 
 async def test_check_tells_what_is_wrong_and_what_to_do(run) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint, Route
 from wyoming_flux.flux.endpoint import is_private_host
+from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 from wyoming_flux.settings import FluxSettings
 
 WORKERS_AI = "wss://api.cloudflare.com/client/v4/accounts/abc123/ai/run/@cf/deepgram/flux"
@@ -42,7 +43,6 @@ def test_route_can_be_forced() -> None:
     endpoint = Endpoint.from_url("ws://127.0.0.1:8787", route="deepgram")
     assert endpoint.route is Route.DEEPGRAM
     assert endpoint.url == "ws://127.0.0.1:8787/v2/listen"
-    assert endpoint.knows_force_end_turn
 
 
 def test_an_unknown_route() -> None:
@@ -177,7 +177,6 @@ def test_each_route_asks_in_its_own_way(
     assert query.get("model") == model
     assert query["encoding"] == "linear16"
     assert query["sample_rate"] == "16000"
-    assert query["eot_threshold"] == "0.7"
     assert query["eot_timeout_ms"] == "2000"
 
 
@@ -208,13 +207,76 @@ def test_all_parameters() -> None:
         ("language_hint", "nl"),
         ("tag", "home"),
     ]
-    minimal = endpoint.request_url(settings, minimal=True)
-    assert [name for name, _ in parse_qsl(urlsplit(minimal).query)] == [
+    everything = frozenset(endpoint.optional_parameters(settings))
+    least = endpoint.request_url(settings, everything)
+    assert [name for name, _ in parse_qsl(urlsplit(least).query)] == [
         "model",
         "encoding",
         "sample_rate",
         "mip_opt_out",
     ]
+    some = endpoint.request_url(settings, frozenset({("keyterm", "living room")}))
+    assert "living" not in some
+    assert "caf%C3%A9" in some
+
+
+def test_defaults_of_flux_are_not_sent() -> None:
+    """What changes nothing cannot be refused: thresholds at Flux's own default stay at home."""
+    endpoint = Endpoint.from_url("wss://a.workers.dev")
+    assert endpoint.optional_parameters(FluxSettings(eot_timeout_ms=5000)) == []
+    settings = FluxSettings(eot_threshold=0.71, eot_timeout_ms=4999)
+    assert endpoint.optional_parameters(settings) == [
+        ("eot_threshold", "0.71"),
+        ("eot_timeout_ms", "4999"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "threshold", "warned"),
+    [
+        ("wss://a.workers.dev", 0.9, False),
+        ("wss://a.workers.dev", 0.95, True),
+        (WORKERS_AI, 1.0, True),
+        (GATEWAY, 1.0, True),
+        (DEEPGRAM, 1.0, False),
+    ],
+)
+def test_advice_about_the_threshold(url: str, threshold: float, warned: bool) -> None:
+    """Cloudflare documents less than Deepgram allows: that is said, and not forbidden."""
+    endpoint = Endpoint.from_url(url)
+    settings = FluxSettings(eot_threshold=threshold)
+    endpoint.check(settings)
+    advice = endpoint.advice(settings)
+    assert (advice is not None) is warned
+    assert advice is None or f"{threshold:g}" in advice
+
+
+def test_controls_that_may_flush() -> None:
+    """ForceEndTurn was announced for Deepgram's hosts alone; Keepalive and Finalize for none."""
+    assert Endpoint.from_url(DEEPGRAM).controls == (FORCE_END_TURN, CLOSE_STREAM)
+    for url in ("wss://a.workers.dev", WORKERS_AI, GATEWAY):
+        assert Endpoint.from_url(url).controls == (CLOSE_STREAM,)
+
+
+def test_both_ways_to_authorise_at_a_gateway() -> None:
+    """A gateway's token can have the token of Workers AI beside it, or come bare in a header."""
+    both = Endpoint.from_url(GATEWAY, token="gate", headers={"Authorization": "Bearer work"})
+    assert both.request_headers() == {
+        "Authorization": "Bearer work",
+        "cf-aig-authorization": "Bearer gate",
+    }
+    bare = Endpoint.from_url(GATEWAY, headers={"cf-aig-authorization": "gate"})
+    assert bare.request_headers() == {"cf-aig-authorization": "gate"}
+
+
+def test_what_is_repeated_is_hidden() -> None:
+    """Neither the token nor a header, nor the token in a header, gets out by way of an answer."""
+    endpoint = Endpoint.from_url(
+        GATEWAY, token="gate-token", headers={"Authorization": "Bearer work-token"}
+    )
+    said = endpoint.hide("gate-token, Bearer work-token, work-token")
+    assert "gate" not in said
+    assert "work" not in said
 
 
 one_line = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)

@@ -35,7 +35,7 @@ END = {
 def test_deepgrams_full_message() -> None:
     """All that is used of a complete message is kept."""
     assert parse(json.dumps(END)) == TurnInfo(
-        TurnEvent.END_OF_TURN, 2, 2.4, "Turn on the lights.", 0.3, "model"
+        TurnEvent.END_OF_TURN, 2, 2.4, "Turn on the lights.", 0.3, "model", 0.5, 0.82
     )
 
 
@@ -52,7 +52,14 @@ def test_workers_ai_leaves_things_out() -> None:
         ('{"type":"Warning","code":"W","description":"d"}', FluxWarning("W", "d")),
         ('{"type":"Error","sequence_id":3,"code":"E"}', FluxFault("E")),
         ('{"type":"ConfigureSuccess","keyterms":[]}', Other("ConfigureSuccess")),
-        ('{"type":"TurnInfo","event":"Novelty","turn_index":0}', Other("TurnInfo")),
+        (
+            '{"event":"Novelty","turn_index":0,"transcript":"on","audio_window_end":1}',
+            TurnInfo(TurnEvent.UPDATE, 0, 1.0, "on"),
+        ),
+        (
+            '{"type":"TurnInfo","turn_index":0,"transcript":" \\ud83d on \\udd25"}',
+            TurnInfo(TurnEvent.UPDATE, 0, None, "on"),
+        ),
         ('{"type":"TurnInfo","event":"Update","turn_index":-1}', Garbage()),
         ('{"type":"TurnInfo","event":"Update","turn_index":true}', Garbage()),
         ('{"type":7}', Garbage()),
@@ -81,16 +88,23 @@ def test_any_fields(fields: dict[str, object]) -> None:
     """Whatever the fields hold, the result is sane: times finite, texts text."""
     message = parse(json.dumps({**END, **fields}))
     if isinstance(message, TurnInfo):
-        assert 0 <= message.audio_window_end < float("inf")
-        assert isinstance(message.transcript, str)
+        for number in (
+            message.audio_window_end,
+            message.first_word_start,
+            message.last_word_end,
+            message.end_of_turn_confidence,
+        ):
+            assert number is None or 0 <= number < float("inf")
+        message.transcript.encode()
         assert message.turn_index >= 0
 
 
-def test_numbers_beyond_floats() -> None:
-    """A number that no float can hold is no time."""
-    message = parse(json.dumps(END).replace("2.4", "1" + "0" * 400))
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-0.1", "Infinity", "NaN", "true", '"2"'])
+def test_what_is_no_time_counts_as_absent(number: str) -> None:
+    """A window end that is no number of seconds is as good as none."""
+    message = parse(json.dumps(END).replace("2.4", number))
     assert isinstance(message, TurnInfo)
-    assert message.audio_window_end == 0
+    assert message.audio_window_end is None
 
 
 @given(st.text() | st.binary())

@@ -21,6 +21,12 @@ def workers_ai(code: int, message: str = "m") -> dict[str, Any]:
     return {"errors": [{"code": code, "message": message}], "success": False, "result": {}}
 
 
+def gateway(code: int, message: str = "m") -> dict[str, Any]:
+    """Return a body of AI Gateway: its list is in `error`."""
+    error = [{"code": code, "message": message}]
+    return {"success": False, "result": [], "messages": [], "error": error}
+
+
 def deepgram(code: str, message: str = "m") -> dict[str, Any]:
     """Return a body of Deepgram."""
     return {"err_code": code, "err_msg": message, "request_id": "dg-1"}
@@ -61,7 +67,23 @@ def deepgram(code: str, message: str = "m") -> dict[str, Any]:
         (403, workers_ai(3041), "refused", False),
         (408, workers_ai(3007), "unreachable", True),
         (500, workers_ai(8005), "unreachable", True),
-        (400, workers_ai(2001, "Please configure AI Gateway"), "endpoint-not-found", False),
+        # Workers AI's `{}` instead of a WebSocket
+        (200, {}, "refused", "parameters"),
+        (
+            200,
+            {"result": {}, "success": True, "errors": [], "messages": []},
+            "refused",
+            "parameters",
+        ),
+        (200, {"ok": True, "version": "0.1.0"}, "not-flux", False),
+        # AI Gateway, and Cloudflare's API
+        (400, gateway(2001, "Please configure AI Gateway"), "endpoint-not-found", False),
+        (401, gateway(2009, "Unauthorized"), "auth", False),
+        (403, workers_ai(9109, "Invalid access token"), "auth", False),
+        (400, workers_ai(6003, "Invalid request headers"), "auth", False),
+        (404, workers_ai(7003, "Could not route to /accounts/x"), "endpoint-not-found", False),
+        (502, worker("2001", source="upstream"), "refused", False),
+        (502, worker("2009", source="upstream"), "refused", False),
         # Deepgram
         (401, deepgram("INVALID_AUTH"), "auth", False),
         (401, deepgram("INSUFFICIENT_PERMISSIONS"), "refused", False),
@@ -87,6 +109,7 @@ def deepgram(code: str, message: str = "m") -> dict[str, Any]:
         (402, "", "payment", False),
         (404, "<html>404</html>", "endpoint-not-found", False),
         (405, "", "not-flux", False),
+        (501, "", "not-flux", False),
         (426, "", "not-flux", False),
         (200, "<html>Welcome</html>", "not-flux", False),
         (408, "", "unreachable", True),
@@ -132,6 +155,36 @@ def test_the_sentence_is_for_a_person() -> None:
     assert len(str(error)) < 320
     assert error.request_id == "dg-1"
     assert error.upstream_code == "Bad Request"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (worker("invalid-parameter", "The parameter keyterm must not be blank."), {"keyterm"}),
+        (
+            deepgram("Bad Request", "eager_eot_threshold > eot_threshold"),
+            {"eager_eot_threshold", "eot_threshold"},
+        ),
+        (
+            deepgram("Bad Request", "unknown field `tag`, expected one of `model`, `keyterm`"),
+            {"tag"},
+        ),
+        (deepgram("Bad Request", "x" * 400 + " eot_timeout_ms"), {"eot_timeout_ms"}),
+        (workers_ai(5004, "Invalid data: stage"), set()),
+    ],
+)
+def test_parameters_that_are_named(body: object, named: set[str]) -> None:
+    """What the other side says is wrong can be left out first."""
+    error = refusal(400, {}, json.dumps(body).encode(), "flux.example")
+    assert isinstance(error, Refused)
+    assert error.named == named
+
+
+@pytest.mark.parametrize("name", ["dg-request-id", "cf-ai-req-id", "cf-aig-log-id", "cf-ray"])
+def test_the_request_id_is_kept(name: str) -> None:
+    """The endpoint's support can find what was refused, whichever endpoint it is."""
+    for body in (b"", b"{}"):
+        assert refusal(500, {name: "id-1"}, body, "h").request_id == "id-1"
 
 
 def test_dg_error_header() -> None:

@@ -1,5 +1,6 @@
-"""Three promises of the machine, for any audio, network, Flux and clock: nothing is cut, it always
-ends, and neither chunking nor a late process changes what it says.
+"""What the machine promises for any audio, network, Flux and clock.
+
+Nothing is cut; it always ends; neither chunks nor a late process change what it says.
 """
 
 from dataclasses import replace
@@ -222,8 +223,8 @@ errors = st.sampled_from(
         Unreachable("x"),
         Refused("x"),
         FluxTimeout("x"),
-        ConnectionLost("x", upstream_code="1005"),
-        ConnectionLost("x", upstream_code="1011"),
+        ConnectionLost("x", close_code=1005),
+        ConnectionLost("x", close_code=1011),
     ]
 )
 steps = st.lists(

@@ -59,7 +59,7 @@ def test_an_open_wake_phrase_is_not_shown() -> None:
     assert heard("okay nabu").preview() == ""
     assert heard("okay nabu turn").preview() == "turn"
     assert heard("okay turn").preview() == "okay turn"
-    assert heard("okay", end=True).preview() == "okay"
+    assert heard("okay", end=True).answer() == "okay"
 
 
 def test_a_name_of_the_home_is_not_cut() -> None:
