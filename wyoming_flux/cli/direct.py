@@ -30,7 +30,6 @@ async def transcribe(
     if not source.matches(flux.sample_rate):
         await asyncio.to_thread(prepare)
     converter = Converter(source, flux.sample_rate)
-    await player.prepare()
     display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
     async with Transcriber(connector, flux, turn, on_partial=display.partial) as transcriber:
 
