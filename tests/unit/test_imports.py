@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "wyoming_flux"
 INTEGRATION = ROOT / "custom_components" / "wyoming_flux"
 
-BELOW_ALL = {"audio", "keyterms", "settings", "errors", "__init__"}
+BELOW_ALL = {"audio", "keyterms", "names", "settings", "errors", "__init__"}
 # Which parts of the library a part may import besides itself.
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": BELOW_ALL,
     "audio": BELOW_ALL,
     "keyterms": BELOW_ALL,
+    "names": BELOW_ALL,
     "flux": BELOW_ALL,
     "utterance": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance"},
