@@ -1,13 +1,10 @@
 """``wyoming-flux check``: one connection to Flux, to see what is there or what is wrong."""
 
+import argparse
 import asyncio
-import logging
 from typing import Final
 
-from wyoming_flux.errors import (
-    InvalidSetting,
-    WyomingFluxError,
-)
+from wyoming_flux.errors import WyomingFluxError
 from wyoming_flux.flux import (
     Connected,
     Connector,
@@ -19,9 +16,8 @@ from wyoming_flux.flux import (
 )
 from wyoming_flux.settings import FluxSettings
 
-from . import command, configure
-from .options import CHECK
-from .parser import Parser, add_options, make_parser
+from . import options
+from .environment import Given
 
 _CONNECT: Final = 10.0
 
@@ -52,27 +48,20 @@ _ADVICE: Final = {
 }
 
 
-def parser() -> Parser:
-    """Return the parser of this command."""
-    made = make_parser(
-        CHECK,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say what this command does."""
+    parser.description = (
         "Connects to Flux once, sends half a second of silence, and says what answered, or what"
-        " exactly is wrong and what to do about it.",
-        "exit codes: 0 Flux answered, 1 it did not, 2 wrong option",
+        " exactly is wrong and what to do about it."
     )
-    add_options(made, CHECK)
-    return made
+    parser.epilog = "exit codes: 0 Flux answered, 1 it did not, 2 wrong option"
 
 
-def run(argv: list[str]) -> int:
-    """Check; return the exit code."""
-    _, values = command.read(CHECK, parser(), argv, level=logging.WARNING)
-    try:
-        endpoint = configure.endpoint(values)
-        flux, cut = configure.flux_settings(values)
-        endpoint.check(flux)
-    except InvalidSetting as error:
-        command.wrong(values.explain(error))
+def run(_: argparse.Namespace, given: Given) -> int:
+    """Check; return the exit code. Raises :class:`~wyoming_flux.errors.InvalidSetting`."""
+    endpoint = given.endpoint()
+    flux, cut = given.flux()
+    endpoint.check(flux)
     _say("Flux", f"{endpoint.url} (route {endpoint.route})")
     _say("Token", "given" if endpoint.token else "none")
     if endpoint.headers:
@@ -89,7 +78,7 @@ def run(argv: list[str]) -> int:
             _say("Request id", request_id)
         if error.code in _ADVICE:
             _say("What to do", _ADVICE[error.code])
-        return command.failed(str(error))
+        return options.failed(str(error))
     return 0
 
 
