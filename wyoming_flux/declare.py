@@ -58,7 +58,7 @@ class Setting:
             case "choice":
                 value: object = _whole(text) if isinstance(self.choices[0], int) else text
                 if value not in self.choices:
-                    raise ValueError(f"one of {self._choices} is needed, not {text!r}")
+                    raise ValueError(f"one of {self.listed} is needed, not {text!r}")
                 return value
             case "whole":
                 return _whole(text)
@@ -94,7 +94,7 @@ class Setting:
         """What can be given, in a few words."""
         match self.kind:
             case "choice":
-                return self._choices
+                return f"{self.listed} {self.unit}".rstrip()
             case "switch":
                 return "yes or no"
             case "name":
@@ -117,7 +117,8 @@ class Setting:
         return "" if self.default is False else str(self.default).removesuffix(".0")
 
     @property
-    def _choices(self) -> str:
+    def listed(self) -> str:
+        """The choices, one after the other."""
         return ", ".join(str(one) for one in self.choices)
 
 

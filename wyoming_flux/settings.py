@@ -114,14 +114,15 @@ class FluxSettings(Checked):
 
     sample_rate: int = setting(
         DEFAULT_SAMPLE_RATE,
-        "samples per second of the stream",
+        "rate of the stream",
         group=WHAT,
         choices=SAMPLE_RATES,
+        unit="Hz",
         metavar="HZ",
     )
     model: Model = setting(
         "flux-general-en",
-        "Flux model; Cloudflare has the English one alone",
+        "model; the multilingual one at Deepgram alone",
         group=WHAT,
         choices=MODELS,
         metavar="NAME",
@@ -135,7 +136,7 @@ class FluxSettings(Checked):
     )
     keyterms: tuple[str, ...] = setting(
         (),
-        "a name or word to listen for, strongest first",
+        "a name or word to listen for",
         "texts",
         group=WHAT,
         option="keyterm",
@@ -166,7 +167,7 @@ class FluxSettings(Checked):
     )
     eot_timeout_ms: int | None = setting(
         None,
-        "silence that ends a turn whatever the confidence",
+        "silence that ends a turn in any case",
         "whole",
         group=WHEN,
         limits=(500, 60_000),
@@ -309,7 +310,7 @@ class ServerSettings(Checked):
     )
     max_connections: int = setting(
         64,
-        "clients at once; the longest idle one makes room",
+        "clients at once",
         "whole",
         group=SERVING,
         limits=(1, 10_000),
@@ -329,7 +330,11 @@ class ServerSettings(Checked):
         False, "let Home Assistant detect the end of speech, too", "switch", group=SERVING
     )
     zeroconf: str | None = setting(
-        None, "announce the server in the local network, under NAME", "name", group=SERVING
+        None,
+        "announce the server in the local network, under NAME",
+        "name",
+        group=SERVING,
+        metavar="NAME",
     )
     debug: bool = False
     """Whether transcripts may be logged."""

@@ -170,7 +170,7 @@ def _metavar(setting: Setting) -> str:
 def _help(setting: Setting) -> str:
     text = f"file with {setting.help}" if setting.secret else setting.help
     if setting.choices:
-        text += f": {setting.takes}"
+        text += f": {setting.listed}"
     elif setting.kind == "texts" and not setting.secret:
         text += "; repeatable"
     usual = setting.usual
