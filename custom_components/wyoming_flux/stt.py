@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine
 from typing import Any, Final, Protocol, override, runtime_checkable
 
@@ -197,14 +198,16 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
             except Exception as err:
                 raise _SourceFailed(f"{type(err).__name__}: {err}") from err
             if pcm := await intake.feed(chunk):
-                level.feed(pcm)
+                level.feed(pcm, time.monotonic())
                 await turn.send(pcm)
         if pcm := await intake.finish():
             await turn.send(pcm)
         turn.end()
 
     def _succeeded(self, transcript: Transcript, turn: Transcriber, level: Level) -> SpeechResult:
-        response_ms = level.since_speech_ms if transcript.text else None
+        response_ms = None
+        if transcript.text and level.spoke_at is not None:
+            response_ms = (time.monotonic() - level.spoke_at) * 1000
         self._data.health.succeeded(response_ms)
         stats = turn.stats
         _LOGGER.debug(

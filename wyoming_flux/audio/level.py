@@ -4,8 +4,6 @@ Flux does not tell (its messages need no word times), and while a microphone sta
 audio always came just now.
 """
 
-import time
-from collections.abc import Callable
 from typing import Final
 
 from .format import AudioFormat
@@ -24,22 +22,20 @@ _SIGNED: Final = bytes(value ^ 0x80 for value in range(256))
 class Level:
     """Remembers when the last loud piece of the audio was spoken.
 
-    The end of each chunk is taken for the moment at which it comes; how the audio is cut into
-    chunks then makes no difference.
+    How the audio is cut into chunks makes no difference.
     """
 
-    def __init__(self, source: AudioFormat, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the format of the audio and a clock in seconds."""
+    def __init__(self, source: AudioFormat) -> None:
+        """Take the format of the audio."""
+        # When, in seconds of the clock that `feed` is told; None until somebody spoke.
+        self.spoke_at: float | None = None
         self._source = source
         self._size = source.rate * LOOK_MS // 1000 * source.frame_bytes
-        self._clock = clock
         self._waiting = bytearray()
         self._loudest = FLOOR
-        self._last: float | None = None
 
-    def feed(self, pcm: bytes) -> None:
-        """Take the audio that has just come, of any length."""
-        now = self._clock()
+    def feed(self, pcm: bytes, now: float) -> None:
+        """Take the next audio, of any length, the last of which was spoken *now*."""
         self._waiting += pcm
         whole = len(self._waiting) - len(self._waiting) % self._size
         for end in range(self._size, whole + 1, self._size):
@@ -47,13 +43,8 @@ class Level:
             self._loudest = max(self._loudest, peak)
             if peak > max(FLOOR, self._loudest // RELATIVE):
                 after = (len(self._waiting) - end) / self._source.bytes_per_second
-                self._last = now - after
+                self.spoke_at = now - after
         del self._waiting[:whole]
-
-    @property
-    def since_speech_ms(self) -> float | None:
-        """Milliseconds since the end of the last speech; None if there was none."""
-        return None if self._last is None else (self._clock() - self._last) * 1000
 
 
 def _peak(pcm: bytearray, width: int) -> int:

@@ -32,7 +32,7 @@ class Player:
         self._loop = asyncio.get_running_loop()
         self._level: Level | None = None
         if real_time or recording.live:
-            self._level = Level(recording.format, self._loop.time)
+            self._level = Level(recording.format)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the recording, each chunk when a microphone would have it."""
@@ -66,7 +66,9 @@ class Player:
     @property
     def after_speech_ms(self) -> float | None:
         """Milliseconds from the end of the last speech until now; None when not in real time."""
-        return self._level.since_speech_ms if self._level is not None else None
+        if self._level is None or self._level.spoke_at is None:
+            return None
+        return (self._loop.time() - self._level.spoke_at) * 1000
 
     async def _in_time(self, chunk: bytes) -> bytes:
         now = self._loop.time()
@@ -79,8 +81,11 @@ class Player:
 
     def _given(self, chunk: bytes) -> bytes:
         self.seconds += len(chunk) / self._recording.format.bytes_per_second
+        if self._recording.live:
+            self._began = self._loop.time() - self.seconds
         if self._level is not None:
-            self._level.feed(chunk)
+            # When it was due: our own lateness is no later word.
+            self._level.feed(chunk, self._began + self.seconds)
         if self._on_progress is not None:
             self._on_progress(self.seconds)
         return chunk

@@ -13,16 +13,13 @@ def widened(pcm: bytes, width: int, channels: int) -> bytes:
     return b"".join((bytes(width - 2) + sample) * channels for sample in samples)
 
 
-def heard(pcm: bytes, source: AudioFormat, size: int, late: float) -> float | None:
-    """Seconds since the last speech, `late` s after the end of audio that came in real time."""
-    now = 0.0
-    level = Level(source, lambda: now)
+def spoke_at(pcm: bytes, source: AudioFormat, size: int = 320) -> float | None:
+    """When somebody spoke last in audio that comes in real time, in pieces, from 100 s on."""
+    level = Level(source)
     for at in range(0, len(pcm), size):
-        now = min(at + size, len(pcm)) / source.bytes_per_second
-        level.feed(pcm[at : at + size])
-    now += late
-    since = level.since_speech_ms
-    return None if since is None else since / 1000
+        piece = pcm[at : at + size]
+        level.feed(piece, 100 + (at + len(piece)) / source.bytes_per_second)
+    return level.spoke_at
 
 
 @pytest.mark.parametrize("size", [1, 7, 320, 4096, 48000])
@@ -34,16 +31,16 @@ def heard(pcm: bytes, source: AudioFormat, size: int, late: float) -> float | No
 def test_the_end_of_speech_is_found(spoken, source: AudioFormat, size: int) -> None:
     """In any format and however it is cut, the end is that of the last 20 ms with voice."""
     pcm = widened(spoken(0.3, 1.0, 0.7), source.width, source.channels)
-    assert heard(pcm, source, size, late=0.5) == pytest.approx(1.2, abs=0.021)
+    assert spoke_at(pcm, source, size) == pytest.approx(101.3, abs=0.021)
 
 
 def test_silence_has_no_end_of_speech(spoken) -> None:
     """Where nobody spoke there is nothing to count from."""
-    assert heard(spoken(1.0), AudioFormat(16000, 2, 1), 320, late=0.0) is None
+    assert spoke_at(spoken(1.0), AudioFormat(16000, 2, 1)) is None
 
 
-def test_what_a_room_makes_by_itself_is_no_speech(spoken) -> None:
+def test_what_a_room_makes_by_itself_is_no_speech() -> None:
     """Noise 26 dB below the speaker goes on for ever; the speech has ended nevertheless."""
     loud = (16000).to_bytes(2, "little") * 16000
     noise = (800).to_bytes(2, "little") * 16000
-    assert heard(loud + noise, AudioFormat(16000, 2, 1), 320, late=0.0) == pytest.approx(1.0)
+    assert spoke_at(loud + noise, AudioFormat(16000, 2, 1)) == pytest.approx(101)
