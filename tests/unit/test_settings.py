@@ -23,6 +23,7 @@ from wyoming_flux.settings import (
         ("sample_rate", 22050),
         ("sample_rate", True),
         ("sample_rate", "16000"),
+        ("sample_rate", 16000.0),
         ("sensitivity", "high"),
         ("eot_threshold", 0.49),
         ("eot_threshold", 1.01),
@@ -49,6 +50,11 @@ def test_flux_refuses_these(name: str, value: Any) -> None:
     with pytest.raises(InvalidSetting) as caught:
         FluxSettings(**{name: value})
     assert caught.value.name == name
+
+
+def test_the_longest_texts_are_possible() -> None:
+    """A hundred key terms of a hundred characters, and a tag of 128."""
+    FluxSettings(keyterms=("x" * 100,) * 100, tag="x" * 128)
 
 
 def test_eager_must_not_be_above() -> None:
@@ -90,6 +96,7 @@ def test_a_preset_lowers_the_early_guess() -> None:
     [
         ("answer_on", "never"),
         ("no_speech_timeout", 0),
+        ("no_speech_timeout", None),
         ("max_turn", float("inf")),
         ("hold", -1),
         ("hold", 2001),

@@ -34,6 +34,15 @@ def test_the_end_of_speech_is_found(spoken, source: AudioFormat, size: int) -> N
     assert spoke_at(pcm, source, size) == pytest.approx(101.3, abs=0.021)
 
 
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize("sample", [400, -400])
+def test_quiet_speech_is_heard(sample: int, width: int) -> None:
+    """A peak of 400 of 32768 on one side is speech, in every bit of it."""
+    pcm = sample.to_bytes(2, "little", signed=True) + bytes(638)
+    source = AudioFormat(16000, width, 1)
+    assert spoke_at(widened(pcm, width, 1), source) == pytest.approx(100.02)
+
+
 def test_silence_has_no_end_of_speech(spoken) -> None:
     """Where nobody spoke there is nothing to count from."""
     assert spoke_at(spoken(1.0), AudioFormat(16000, 2, 1)) is None

@@ -88,6 +88,13 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert found.sources["name"] == "--name"
 
 
+def test_what_was_given_wins_over_what_is_usual() -> None:
+    """A command may have defaults of its own; they give way."""
+    found = read("transcribe", "--answer-on", "end-of-turn")
+    made = found.make(UtteranceSettings, answer_on="audio-stop", wake_phrases=())
+    assert (made.answer_on, made.wake_phrases) == ("end-of-turn", ())
+
+
 def test_an_empty_variable_is_not_set() -> None:
     """Compose files hand over variables that nobody has filled in."""
     assert read("serve", WYOMING_FLUX_NAME="", WYOMING_FLUX_TOKEN_FILE=" ").values == {}
@@ -151,11 +158,15 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], sentence: str) -
     assert "s3cret" not in str(caught.value)
 
 
-def test_an_empty_file_is_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"\n", "is empty"), (b"x" * 300_000, "is too large"), (b"\xff\xfe", "is not text")],
+)
+def test_a_wrong_file_is_a_mistake(content: bytes, fault: str, tmp_path: Path) -> None:
     """An empty token would be sent as none, and look like a wrong one."""
     path = tmp_path / "token"
-    path.write_text("\n")
-    with pytest.raises(InvalidSetting, match=r"--token-file: the file .* is empty"):
+    path.write_bytes(content)
+    with pytest.raises(InvalidSetting, match=f"--token-file: the file .* {fault}"):
         read("serve", "--token-file", str(path))
 
 
