@@ -1,42 +1,48 @@
-"""All that a stream and a turn need, validated once: the one place with names, ranges and defaults.
+"""Every setting, once: its default, range, unit and kind, and one line on what it is for.
+
+Flags, variables, the forms of Home Assistant and the reference page are loops over these fields. To
+add an option: one field here, and two texts in Home Assistant's ``en.json`` if its form shows it.
 
 Ranges are Deepgram's (``/v2/listen`` reference, 2026-08-28); Cloudflare documents a narrower
 ``eot_threshold`` (0.5 to 0.9), which its endpoint checks itself.
 """
 
 import dataclasses
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, get_args
+from typing import Final, Literal, NamedTuple, Self, get_args
 
+from .address import NEARBY, Address, Network, parse_network, parse_uri
+from .declare import Checked, setting
 from .errors import InvalidSetting
 
 Sensitivity = Literal["relaxed", "default", "aggressive"]
 AnswerOn = Literal["end-of-turn", "audio-stop"]
 Model = Literal["flux-general-en", "flux-general-multi"]
-
+Route = Literal["auto", "worker", "workers-ai", "ai-gateway", "deepgram"]
+LogFormat = Literal["text", "json"]
 ENCODING: Final = "linear16"
 SAMPLE_RATES: Final = (8000, 16000, 24000, 44100, 48000)
 DEFAULT_SAMPLE_RATE: Final = 16000
 MODELS: Final[tuple[Model, ...]] = get_args(Model)
-SENSITIVITIES: Final[dict[Sensitivity, tuple[float, int]]] = {
-    "relaxed": (0.85, 4000),
-    "default": (0.7, 2000),
-    "aggressive": (0.6, 1000),
-}
-"""Preset -> (``eot_threshold``, ``eot_timeout_ms``)."""
 
-EOT_THRESHOLD_RANGE: Final = (0.5, 1.0)
-EAGER_EOT_THRESHOLD_RANGE: Final = (0.3, 0.9)
-EOT_TIMEOUT_MS_RANGE: Final = (500, 60_000)
-NO_SPEECH_TIMEOUT_RANGE: Final = (1.0, 300.0)
-MAX_TURN_RANGE: Final = (1.0, 600.0)
-HOLD_RANGE: Final = (0, 2000)
+
+class Preset(NamedTuple):
+    """What a sensitivity stands for."""
+
+    eot_threshold: float
+    eot_timeout_ms: int
+    hold: int
+
+
+SENSITIVITIES: Final[dict[Sensitivity, Preset]] = {
+    "relaxed": Preset(0.85, 4000, 0),
+    "default": Preset(0.7, 2000, 0),
+    "aggressive": Preset(0.6, 1000, 0),
+}
 
 MAX_KEYTERMS: Final = 100
 MAX_KEYTERM_CHARACTERS: Final = 100
-MAX_TAG_CHARACTERS: Final = 128
 
 DEFAULT_WAKE_PHRASES: Final = (
     "okay nabu",
@@ -48,45 +54,141 @@ DEFAULT_WAKE_PHRASES: Final = (
     "alexa",
 )
 
+# The parts of the command line's help, and of the reference page.
+WHERE: Final = "where Flux is"
+WHAT: Final = "what Flux listens for"
+WHEN: Final = "when the answer is given"
+SERVING: Final = "the server"
+RUNNING: Final = "running"
+GROUPS: Final = (WHERE, WHAT, WHEN, SERVING, RUNNING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FluxSettings:
+class ProgramSettings(Checked):
+    """What only a program needs that a person starts: where Flux is, and how it runs."""
+
+    worker_url: str | None = setting(
+        None,
+        "your Worker (wss://NAME.ACCOUNT.workers.dev), Workers AI, AI Gateway or Deepgram",
+        group=WHERE,
+        metavar="URL",
+    )
+    token: str | None = setting(
+        None, "the token of the Worker or the API key", group=WHERE, metavar="TEXT", secret=True
+    )
+    headers: tuple[str, ...] = setting(
+        (),
+        "extra request headers, one 'Name: value' per line (Cloudflare Access)",
+        "texts",
+        group=WHERE,
+        option="header",
+        metavar="'Name: value'",
+        secret=True,
+    )
+    route: Route = setting(
+        "auto",
+        "what the URL leads to (auto: by its host)",
+        group=WHERE,
+        choices=get_args(Route),
+        metavar="ROUTE",
+    )
+    keyterms_file: str | None = setting(
+        None, "file with key terms, one per line", group=WHAT, metavar="PATH"
+    )
+    log_format: LogFormat = setting(
+        "text",
+        "how the log is written (json: one object per line)",
+        group=RUNNING,
+        choices=get_args(LogFormat),
+        metavar="FORMAT",
+    )
+    debug: bool = setting(False, "log more, transcripts included", "switch", group=RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FluxSettings(Checked):
     """What one Flux stream is asked for.
 
     Raises :class:`InvalidSetting`, naming the field, for a value that Flux would refuse.
     """
 
-    sample_rate: int = DEFAULT_SAMPLE_RATE
-    """Samples per second of the linear16 mono stream."""
-    sensitivity: Sensitivity = "default"
-    """Preset of ``eot_threshold`` and ``eot_timeout_ms``; explicit values win over it."""
-    eot_threshold: float | None = None
-    """Confidence at which a turn ends; None: the preset's."""
-    eager_eot_threshold: float | None = None
-    """Confidence of an early guess at the end; None: no such guesses."""
-    eot_timeout_ms: int | None = None
-    """Milliseconds of silence that end a turn whatever the confidence; None: the preset's."""
-    keyterms: tuple[str, ...] = ()
-    """Words and names to expect, strongest first; :mod:`wyoming_flux.keyterms` makes clean ones."""
-    mip_opt_out: bool = False
-    """Keep the audio out of Deepgram's model improvement programme."""
-    tag: str | None = None
-    """Label in the usage report."""
-    model: Model = "flux-general-en"
-    """Flux model; only the route ``deepgram`` has more than the English one."""
-    language: str | None = None
-    """Language expected by ``flux-general-multi``; None: Flux finds out."""
+    sample_rate: int = setting(
+        DEFAULT_SAMPLE_RATE,
+        "rate of the stream",
+        group=WHAT,
+        choices=SAMPLE_RATES,
+        unit="Hz",
+        metavar="HZ",
+    )
+    model: Model = setting(
+        "flux-general-en",
+        "model; the multilingual one at Deepgram alone",
+        group=WHAT,
+        choices=MODELS,
+        metavar="NAME",
+    )
+    language: str | None = setting(
+        None,
+        "language to expect with flux-general-multi",
+        group=WHAT,
+        unset="Flux finds out",
+        metavar="TAG",
+    )
+    keyterms: tuple[str, ...] = setting(
+        (),
+        "a name or word to listen for",
+        "texts",
+        group=WHAT,
+        option="keyterm",
+        what="a key term",
+        metavar="TERM",
+    )
+    mip_opt_out: bool = setting(
+        False, "keep the audio out of Deepgram's model improvement programme", "switch", group=WHAT
+    )
+    tag: str | None = setting(
+        None, "label in the usage report", group=WHAT, what="the tag", longest=128, metavar="TEXT"
+    )
+    sensitivity: Sensitivity = setting(
+        "default",
+        "how soon the end of speech is believed",
+        group=WHEN,
+        choices=tuple(SENSITIVITIES),
+        metavar="PRESET",
+    )
+    eot_threshold: float | None = setting(
+        None,
+        "confidence that ends a turn",
+        "number",
+        group=WHEN,
+        limits=(0.5, 1.0),
+        step=0.01,
+        unset="the preset's",
+    )
+    eot_timeout_ms: int | None = setting(
+        None,
+        "silence that ends a turn in any case",
+        "whole",
+        group=WHEN,
+        limits=(500, 60_000),
+        step=100,
+        unit="ms",
+        unset="the preset's",
+    )
+    eager_eot_threshold: float | None = setting(
+        None,
+        "confidence of an early guess at the end",
+        "number",
+        group=WHEN,
+        limits=(0.3, 0.9),
+        step=0.01,
+        unset="no such guesses",
+    )
 
     def __post_init__(self) -> None:
         """Check every value, and those that depend on each other."""
-        _one_of("sample_rate", self.sample_rate, SAMPLE_RATES)
-        _one_of("sensitivity", self.sensitivity, tuple(SENSITIVITIES))
-        _one_of("model", self.model, MODELS)
-        _within("eot_threshold", self.eot_threshold, EOT_THRESHOLD_RANGE)
-        _within("eager_eot_threshold", self.eager_eot_threshold, EAGER_EOT_THRESHOLD_RANGE)
-        _within("eot_timeout_ms", self.eot_timeout_ms, EOT_TIMEOUT_MS_RANGE)
-        if self.eot_timeout_ms is not None and self.eot_timeout_ms != int(self.eot_timeout_ms):
-            raise InvalidSetting("eot_timeout_ms", "eot_timeout_ms must be a whole number")
+        # Not super(): a class with slots is made anew, and the cell still holds the old one.
+        Checked.__post_init__(self)
         eager = self.eager_eot_threshold
         if eager is not None and eager > self.effective_eot_threshold:
             raise InvalidSetting(
@@ -96,24 +198,20 @@ class FluxSettings:
             )
         if len(self.keyterms) > MAX_KEYTERMS:
             raise InvalidSetting("keyterms", f"at most {MAX_KEYTERMS} key terms are possible")
-        for term in self.keyterms:
-            _text("keyterms", "a key term", term, MAX_KEYTERM_CHARACTERS)
-        if self.tag is not None:
-            _text("tag", "the tag", self.tag, MAX_TAG_CHARACTERS)
 
     @property
     def effective_eot_threshold(self) -> float:
         """The confidence in force: the explicit one, else the preset's."""
         if self.eot_threshold is not None:
             return self.eot_threshold
-        return SENSITIVITIES[self.sensitivity][0]
+        return SENSITIVITIES[self.sensitivity].eot_threshold
 
     @property
     def effective_eot_timeout_ms(self) -> int:
         """The timeout in force in milliseconds: the explicit one, else the preset's."""
         if self.eot_timeout_ms is not None:
             return self.eot_timeout_ms
-        return SENSITIVITIES[self.sensitivity][1]
+        return SENSITIVITIES[self.sensitivity].eot_timeout_ms
 
     def with_sensitivity(self, sensitivity: Sensitivity) -> Self:
         """Return these settings with another preset; explicit thresholds stay in force.
@@ -123,7 +221,7 @@ class FluxSettings:
         """
         eager = self.eager_eot_threshold
         if eager is not None and self.eot_threshold is None:
-            eager = min(eager, SENSITIVITIES[sensitivity][0])
+            eager = min(eager, SENSITIVITIES[sensitivity].eot_threshold)
         return dataclasses.replace(self, sensitivity=sensitivity, eager_eot_threshold=eager)
 
     def with_keyterms(self, keyterms: Iterable[str]) -> Self:
@@ -132,55 +230,124 @@ class FluxSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UtteranceSettings:
-    """How one utterance is answered; times in seconds.
+class UtteranceSettings(Checked):
+    """How one utterance is answered. Raises :class:`InvalidSetting`, naming the field."""
 
-    Raises :class:`InvalidSetting`, naming the field.
-    """
+    answer_on: AnswerOn = setting(
+        "end-of-turn",
+        "when to answer (audio-stop: all that was said until the client ends)",
+        group=WHEN,
+        choices=get_args(AnswerOn),
+        metavar="WHEN",
+    )
+    no_speech_timeout: float = setting(
+        8.0,
+        "audio without any words after which the answer is empty",
+        "number",
+        group=WHEN,
+        limits=(1.0, 300.0),
+        step=0.5,
+        unit="s",
+    )
+    max_turn: float = setting(
+        20.0,
+        "longest turn from its first word on",
+        "number",
+        group=WHEN,
+        limits=(1.0, 600.0),
+        unit="s",
+    )
+    hold: int | None = setting(
+        None,
+        "audio after the end of a turn in which the speaker may go on",
+        "whole",
+        group=WHEN,
+        limits=(0, 2000),
+        step=100,
+        unit="ms",
+        unset="the preset's",
+    )
+    wake_phrases: tuple[str, ...] = setting(
+        DEFAULT_WAKE_PHRASES,
+        "cut off at the start; 'none' for none",
+        "texts",
+        group=WHEN,
+        option="wake_phrase",
+        what="a wake phrase",
+        metavar="PHRASE",
+    )
 
-    answer_on: AnswerOn = "end-of-turn"
-    """``end-of-turn``: as soon as Flux says so; ``audio-stop``: all turns until the client ends."""
-    no_speech_timeout: float = 8.0
-    """Audio without any text after which the answer is an empty transcript."""
-    max_turn: float = 20.0
-    """Audio after the first text at which the turn is brought to an end."""
-    hold: int = 0
-    """Milliseconds of audio that an end of turn waits for more of the sentence."""
-    wake_phrases: tuple[str, ...] = DEFAULT_WAKE_PHRASES
-    """What satellites let through before the command: ignored alone, cut off in front."""
+    def effective_hold(self, sensitivity: Sensitivity) -> int:
+        """The hold in force in milliseconds: the explicit one, else the preset's."""
+        return SENSITIVITIES[sensitivity].hold if self.hold is None else self.hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings(Checked):
+    """How a server behaves. Raises :class:`InvalidSetting`, naming the field."""
+
+    uri: str = setting(
+        "tcp://0.0.0.0:10300",
+        "where to listen: tcp://HOST:PORT or unix:///PATH",
+        group=SERVING,
+        metavar="URI",
+    )
+    name: str = setting(
+        "flux",
+        "name of the engine in Home Assistant",
+        group=SERVING,
+        what="the name",
+        metavar="NAME",
+    )
+    allow: tuple[Network, ...] = setting(
+        NEARBY,
+        "network whose clients may connect",
+        "texts",
+        group=SERVING,
+        unset="private networks",
+        convert=parse_network,
+        metavar="CIDR",
+    )
+    max_connections: int = setting(
+        64,
+        "clients at once",
+        "whole",
+        group=SERVING,
+        limits=(1, 10_000),
+        metavar="N",
+    )
+    daily_minutes: float | None = setting(
+        None,
+        "audio that may be sent to Flux per day, until 00:00 UTC",
+        "number",
+        group=SERVING,
+        limits=(0.01, 100_000),
+        step="any",
+        unit="min",
+        unset="any",
+    )
+    external_vad: bool = setting(
+        False, "let Home Assistant detect the end of speech, too", "switch", group=SERVING
+    )
+    zeroconf: str | None = setting(
+        None,
+        "announce the server in the local network, under NAME",
+        "name",
+        group=SERVING,
+        metavar="NAME",
+    )
+    debug: bool = False
+    """Whether transcripts may be logged."""
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _one_of("answer_on", self.answer_on, get_args(AnswerOn))
-        _within("no_speech_timeout", self.no_speech_timeout, NO_SPEECH_TIMEOUT_RANGE)
-        _within("max_turn", self.max_turn, MAX_TURN_RANGE)
-        _within("hold", self.hold, HOLD_RANGE)
-        for phrase in self.wake_phrases:
-            _text("wake_phrases", "a wake phrase", phrase, MAX_KEYTERM_CHARACTERS)
+        Checked.__post_init__(self)
+        _ = self.address
+        for network in self.allow:
+            if not isinstance(network, Network):
+                raise InvalidSetting("allow", f"allow needs networks, not {network!r}")
 
-
-def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
-    # bool is an int: True would pass as the rate 1 elsewhere, so types are compared too.
-    if not any(value == one and type(value) is type(one) for one in allowed):
-        names = ", ".join(str(one) for one in allowed)
-        raise InvalidSetting(name, f"{name} must be one of {names}, not {value!r}")
-
-
-def _within(name: str, value: object, limits: tuple[float, float]) -> None:
-    if value is None:
-        return
-    low, high = limits
-    # bool is an int, and NaN is within no limits.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise InvalidSetting(name, f"{name} must be between {low:g} and {high:g}, not {value!r}")
-
-
-def _text(name: str, what: str, value: object, longest: int) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidSetting(name, f"{what} must not be blank")
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise InvalidSetting(name, f"{what} must be text on one line: {value[:30]!r}")
-    if len(value) > longest:
-        raise InvalidSetting(
-            name, f"{what} must have at most {longest} characters: {value[:30]!r}…"
-        )
+    @property
+    def address(self) -> Address:
+        """The parsed ``uri``; raises :class:`InvalidSetting` (``uri``)."""
+        return parse_uri(self.uri)

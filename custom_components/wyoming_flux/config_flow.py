@@ -8,10 +8,6 @@ import voluptuous as vol
 from homeassistant.config_entries import ConfigFlow, ConfigFlowResult, OptionsFlow
 from homeassistant.core import callback
 from homeassistant.helpers.selector import (
-    BooleanSelector,
-    SelectSelector,
-    SelectSelectorConfig,
-    SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
     TextSelectorType,
@@ -20,7 +16,6 @@ from homeassistant.util.ssl import get_default_context
 
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Connector, Endpoint, check_flux
-from wyoming_flux.settings import SAMPLE_RATES
 
 from . import options as opt
 from .check import Fault, endpoint_fault, keyterm_fault, plain_fault, setting_fault
@@ -35,7 +30,7 @@ from .const import (
     TITLE,
 )
 from .data import FluxConfigEntry
-from .options_flow import FluxOptionsFlow
+from .options_flow import FluxOptionsFlow, selector
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -46,15 +41,13 @@ USER_SCHEMA: Final = vol.Schema(
     {
         vol.Required(CONF_WORKER_URL): _URL,
         vol.Optional(CONF_TOKEN): _TOKEN,
-        vol.Required(CONF_SAMPLE_RATE, default=opt.DEFAULTS[CONF_SAMPLE_RATE]): SelectSelector(
-            SelectSelectorConfig(
-                options=[str(rate) for rate in SAMPLE_RATES],
-                mode=SelectSelectorMode.DROPDOWN,
-                translation_key=CONF_SAMPLE_RATE,
-            )
+        vol.Required(CONF_SAMPLE_RATE, default=opt.DEFAULTS[CONF_SAMPLE_RATE]): selector(
+            opt.OPTIONS[CONF_SAMPLE_RATE]
         ),
-        vol.Optional(CONF_KEYTERMS): TextSelector(TextSelectorConfig(multiple=True)),
-        vol.Required(CONF_HOME_NAMES, default=opt.DEFAULTS[CONF_HOME_NAMES]): BooleanSelector(),
+        vol.Optional(CONF_KEYTERMS): selector(opt.OPTIONS[CONF_KEYTERMS]),
+        vol.Required(CONF_HOME_NAMES, default=opt.DEFAULTS[CONF_HOME_NAMES]): selector(
+            opt.OPTIONS[CONF_HOME_NAMES]
+        ),
     }
 )
 RECONFIGURE_SCHEMA: Final = vol.Schema(

@@ -12,25 +12,14 @@ DOCUMENTATION: Final = (
 CONF_WORKER_URL: Final = "worker_url"
 CONF_TOKEN: Final = "token"  # noqa: S105 - the name of a field, not a secret
 
-# Entry options: all the rest.
+# Entry options that are read by name; all of them are in options.py.
 CONF_SAMPLE_RATE: Final = "sample_rate"
 CONF_KEYTERMS: Final = "keyterms"
 CONF_HOME_NAMES: Final = "home_names"
-CONF_SENSITIVITY: Final = "sensitivity"
-CONF_NO_SPEECH_TIMEOUT: Final = "no_speech_timeout"
-CONF_MAX_TURN: Final = "max_turn"
 CONF_WAKE_PHRASES: Final = "wake_phrases"
 CONF_DAILY_MINUTES: Final = "daily_minutes"
 CONF_MIP_OPT_OUT: Final = "mip_opt_out"
 CONF_ENHANCED_AUDIO: Final = "enhanced_audio"
 CONF_EXTERNAL_VAD: Final = "external_vad"
-CONF_EXPERT: Final = "expert"
-CONF_EOT_THRESHOLD: Final = "eot_threshold"
-CONF_EAGER_EOT_THRESHOLD: Final = "eager_eot_threshold"
-CONF_EOT_TIMEOUT_MS: Final = "eot_timeout_ms"
-CONF_MODEL: Final = "model"
-CONF_NETWORK: Final = "network"
 CONF_SERVE: Final = "serve"
 CONF_SERVE_PORT: Final = "serve_port"
-
-DEFAULT_SERVE_PORT: Final = 10300

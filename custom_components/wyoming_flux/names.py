@@ -1,12 +1,7 @@
-"""The names of the home as key terms: "Ecobee" is not "incubi" to whoever was told.
-
-Two halves: :func:`rank` decides what is worth telling (pure), :class:`HomeNames` collects the
-names from the registries whenever they change, so that a turn finds them ready.
-"""
+"""The names of this home, collected whenever they change, so that a turn finds them ready."""
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Final
 
 from homeassistant.components.homeassistant.const import DATA_EXPOSED_ENTITIES
@@ -23,67 +18,16 @@ from homeassistant.helpers import floor_registry as fr
 from homeassistant.helpers import intent
 from homeassistant.helpers.debounce import Debouncer
 
+from wyoming_flux.names import Place, Thing, rank
+
 _LOGGER: Final = logging.getLogger(__name__)
 
-LIMIT: Final = 50
-"""Key terms that the home may take of Flux's hundred."""
 SETTLE: Final = 2.0
 """Seconds that changes are gathered for: a start or a rename fires hundreds of events."""
 
 _ASSISTANT: Final = "conversation"
-_DOMAINS: Final = ("light", "switch", "cover", "climate", "media_player", "scene", "script")
-"""What people call by name most, in this order; everything else comes after."""
-
 _ENTITY_FIELDS: Final = frozenset({"aliases", "area_id", "device_id", "name", "original_name"})
 _DEVICE_FIELDS: Final = frozenset({"area_id", "name", "name_by_user", "parent_device_id"})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An area or a floor in which something can be controlled by voice."""
-
-    names: tuple[str, ...]
-    """Its name, then its aliases."""
-    things: int
-    """How many exposed things there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """An entity that is exposed to Assist."""
-
-    domain: str
-    names: tuple[str, ...]
-    """What it answers to, in the user's order."""
-    short: str = ""
-    """Its name without the name of its device; empty if there is none of its own."""
-
-
-def rank(
-    areas: Iterable[Place], floors: Iterable[Place], things: Iterable[Thing], limit: int = LIMIT
-) -> tuple[str, ...]:
-    """Return at most ``limit`` names, those first that are most worth knowing.
-
-    Areas, then floors, the fullest first; then things by domain, within a domain the full names
-    before the short ones. A name comes once, whatever its case.
-    """
-    ordered: list[str] = []
-    for places in (areas, floors):
-        for place in sorted(places, key=lambda one: (-one.things, one.names)):
-            ordered += place.names if place.things else ()
-    by_domain: dict[str, list[Thing]] = {}
-    for thing in things:
-        by_domain.setdefault(thing.domain if thing.domain in _DOMAINS else "", []).append(thing)
-    for domain in (*_DOMAINS, ""):
-        group = sorted(by_domain.get(domain, ()), key=lambda one: one.names)
-        ordered += [name for thing in group for name in thing.names]
-        ordered += [thing.short for thing in group]
-    kept: dict[str, str] = {}
-    for name in (" ".join(name.split()) for name in ordered):
-        # "21" or "-" is no name that anybody has to be taught.
-        if any(character.isalpha() for character in name):
-            kept.setdefault(name.casefold(), name)
-    return tuple(kept.values())[:limit]
 
 
 class HomeNames:

@@ -1,59 +1,65 @@
-"""What the entry's options mean to the library: the one place that reads them."""
+"""The entry's options: which there are, what they are stored as, and what they mean."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
+from wyoming_flux.declare import Checked, Setting, setting, settings_of
 from wyoming_flux.keyterms import KeytermList, merge
-from wyoming_flux.settings import (
-    DEFAULT_SAMPLE_RATE,
-    DEFAULT_WAKE_PHRASES,
-    FluxSettings,
-    Sensitivity,
-    UtteranceSettings,
-)
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
-from .const import (
-    CONF_DAILY_MINUTES,
-    CONF_EAGER_EOT_THRESHOLD,
-    CONF_ENHANCED_AUDIO,
-    CONF_EOT_THRESHOLD,
-    CONF_EOT_TIMEOUT_MS,
-    CONF_EXTERNAL_VAD,
-    CONF_HOME_NAMES,
-    CONF_KEYTERMS,
-    CONF_MAX_TURN,
-    CONF_MIP_OPT_OUT,
-    CONF_MODEL,
-    CONF_NO_SPEECH_TIMEOUT,
-    CONF_SAMPLE_RATE,
-    CONF_SENSITIVITY,
-    CONF_SERVE,
-    CONF_SERVE_PORT,
-    CONF_WAKE_PHRASES,
-    DEFAULT_SERVE_PORT,
-)
+from .const import CONF_HOME_NAMES, CONF_KEYTERMS
 
-_FLUX = FluxSettings()
-_TURN = UtteranceSettings()
 
-DEFAULTS: Mapping[str, Any] = {
-    CONF_SAMPLE_RATE: str(DEFAULT_SAMPLE_RATE),
-    CONF_KEYTERMS: [],
-    CONF_HOME_NAMES: True,
-    CONF_SENSITIVITY: _FLUX.sensitivity,
-    CONF_NO_SPEECH_TIMEOUT: _TURN.no_speech_timeout,
-    CONF_MAX_TURN: _TURN.max_turn,
-    CONF_WAKE_PHRASES: list(DEFAULT_WAKE_PHRASES),
-    CONF_DAILY_MINUTES: None,
-    CONF_MIP_OPT_OUT: False,
-    CONF_ENHANCED_AUDIO: False,
-    CONF_EXTERNAL_VAD: False,
-    CONF_EOT_THRESHOLD: None,
-    CONF_EAGER_EOT_THRESHOLD: None,
-    CONF_EOT_TIMEOUT_MS: None,
-    CONF_MODEL: _FLUX.model,
-    CONF_SERVE: False,
-    CONF_SERVE_PORT: DEFAULT_SERVE_PORT,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSettings(Checked):
+    """What only Home Assistant has."""
+
+    home_names: bool = setting(True, "listen for the names of areas and exposed things", "switch")
+    enhanced_audio: bool = setting(False, "ask satellites for audio that is cleaned", "switch")
+    serve: bool = setting(False, "run a Wyoming server for other machines", "switch")
+    serve_port: int = setting(10300, "its TCP port", "whole", limits=(1024, 65535))
+
+
+_KNOWN: Final[Mapping[str, Setting]] = {
+    **settings_of(FluxSettings),
+    **settings_of(UtteranceSettings),
+    **settings_of(ServerSettings),
+    **settings_of(HomeSettings),
+}
+_SHOWN: Final = (
+    "sample_rate keyterms home_names sensitivity no_speech_timeout max_turn hold wake_phrases"
+    " daily_minutes mip_opt_out enhanced_audio external_vad"
+).split()
+SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "network": ("serve", "serve_port"),
+    "expert": ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "model"),
+}
+MAIN: Final[Mapping[str, Setting]] = {name: _KNOWN[name] for name in _SHOWN}
+"""What the form shows, in its order; the rest is in its sections."""
+OPTIONS: Final[Mapping[str, Setting]] = {
+    **MAIN,
+    **{name: _KNOWN[name] for names in SECTIONS.values() for name in names},
+}
+
+
+def stored(option: Setting, value: Any) -> Any:
+    """Return a value as it is stored: a selector knows lists, and texts to choose from."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if option.kind == "choice" else value
+
+
+def _meant(option: Setting, value: Any) -> Any:
+    """Return a stored value as the settings have it."""
+    if option.kind == "texts":
+        return tuple(value)
+    whole = option.kind == "whole" or (isinstance(option.default, int) and option.kind == "choice")
+    return int(value) if whole and value is not None else value
+
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    name: stored(option, option.default) for name, option in OPTIONS.items()
 }
 """Every option with what it is when nobody has said anything."""
 
@@ -63,28 +69,18 @@ def complete(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS, **options}
 
 
+def _settings[T](kind: Callable[..., T], options: Mapping[str, Any], **more: Any) -> T:
+    known = complete(options)
+    names = settings_of(cast("Any", kind)).keys() & OPTIONS.keys()
+    return kind(**{**{name: _meant(OPTIONS[name], known[name]) for name in names}, **more})
+
+
 def flux_settings(options: Mapping[str, Any], keyterms: Iterable[str] = ()) -> FluxSettings:
     """Return what a stream is asked for.
 
     Raises :class:`wyoming_flux.errors.InvalidSetting`, naming the option.
     """
-    known = complete(options)
-    timeout = known[CONF_EOT_TIMEOUT_MS]
-    return FluxSettings(
-        sample_rate=int(known[CONF_SAMPLE_RATE]),
-        sensitivity=sensitivity(known[CONF_SENSITIVITY]),
-        eot_threshold=known[CONF_EOT_THRESHOLD],
-        eager_eot_threshold=known[CONF_EAGER_EOT_THRESHOLD],
-        eot_timeout_ms=None if timeout is None else int(timeout),
-        keyterms=tuple(keyterms),
-        mip_opt_out=known[CONF_MIP_OPT_OUT],
-        model=known[CONF_MODEL],
-    )
-
-
-def sensitivity(name: str) -> Sensitivity:
-    """Return a preset by its name; an unknown one is refused by :class:`FluxSettings`."""
-    return cast("Sensitivity", name)
+    return _settings(FluxSettings, options, keyterms=tuple(keyterms))
 
 
 def turn_settings(options: Mapping[str, Any]) -> UtteranceSettings:
@@ -92,12 +88,7 @@ def turn_settings(options: Mapping[str, Any]) -> UtteranceSettings:
 
     Raises :class:`wyoming_flux.errors.InvalidSetting`, naming the option.
     """
-    known = complete(options)
-    return UtteranceSettings(
-        no_speech_timeout=known[CONF_NO_SPEECH_TIMEOUT],
-        max_turn=known[CONF_MAX_TURN],
-        wake_phrases=tuple(known[CONF_WAKE_PHRASES]),
-    )
+    return _settings(UtteranceSettings, options)
 
 
 def keyterms(options: Mapping[str, Any], home_names: Iterable[str] = ()) -> KeytermList:

@@ -1,7 +1,7 @@
 """Everything but URL and token, changed at any time."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import voluptuous as vol
 from homeassistant.config_entries import ConfigFlowResult, OptionsFlowWithReload
@@ -11,6 +11,7 @@ from homeassistant.helpers.selector import (
     NumberSelector,
     NumberSelectorConfig,
     NumberSelectorMode,
+    Selector,
     SelectSelector,
     SelectSelectorConfig,
     SelectSelectorMode,
@@ -18,50 +19,14 @@ from homeassistant.helpers.selector import (
     TextSelectorConfig,
 )
 
+from wyoming_flux.declare import Setting
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint, Route
-from wyoming_flux.settings import (
-    EAGER_EOT_THRESHOLD_RANGE,
-    EOT_THRESHOLD_RANGE,
-    EOT_TIMEOUT_MS_RANGE,
-    MAX_TURN_RANGE,
-    MODELS,
-    NO_SPEECH_TIMEOUT_RANGE,
-    SAMPLE_RATES,
-    SENSITIVITIES,
-)
 
 from . import options as opt
 from .check import Fault, keyterm_fault, plain_fault, setting_fault
-from .const import (
-    CONF_DAILY_MINUTES,
-    CONF_EAGER_EOT_THRESHOLD,
-    CONF_ENHANCED_AUDIO,
-    CONF_EOT_THRESHOLD,
-    CONF_EOT_TIMEOUT_MS,
-    CONF_EXPERT,
-    CONF_EXTERNAL_VAD,
-    CONF_HOME_NAMES,
-    CONF_KEYTERMS,
-    CONF_MAX_TURN,
-    CONF_MIP_OPT_OUT,
-    CONF_MODEL,
-    CONF_NETWORK,
-    CONF_NO_SPEECH_TIMEOUT,
-    CONF_SAMPLE_RATE,
-    CONF_SENSITIVITY,
-    CONF_SERVE,
-    CONF_SERVE_PORT,
-    CONF_WAKE_PHRASES,
-    CONF_WORKER_URL,
-    DOCUMENTATION,
-)
+from .const import CONF_KEYTERMS, CONF_SERVE, CONF_WORKER_URL, DOCUMENTATION
 from .data import FluxConfigEntry
-
-_EXPERT: Final = (CONF_EOT_THRESHOLD, CONF_EAGER_EOT_THRESHOLD, CONF_EOT_TIMEOUT_MS)
-_SECTIONS: Final = (CONF_EXPERT, CONF_NETWORK)
-_PORT_RANGE: Final = (1024, 65535)
-_MINUTES_A_DAY: Final = 24 * 60
 
 
 class FluxOptionsFlow(OptionsFlowWithReload):
@@ -111,98 +76,80 @@ class FluxOptionsFlow(OptionsFlowWithReload):
 
 def options_schema(values: Mapping[str, Any], *, multilingual: bool) -> vol.Schema:
     """Return the form; ``multilingual`` adds the choice of a model, which only Deepgram has."""
-    expert: dict[vol.Marker, object] = {
-        vol.Optional(CONF_EOT_THRESHOLD): _number(EOT_THRESHOLD_RANGE, step=0.01),
-        vol.Optional(CONF_EAGER_EOT_THRESHOLD): _number(EAGER_EOT_THRESHOLD_RANGE, step=0.01),
-        vol.Optional(CONF_EOT_TIMEOUT_MS): _number(EOT_TIMEOUT_MS_RANGE, step=100, unit="ms"),
+    form: dict[vol.Marker, object] = {
+        marker(name): selector(option) for name, option in opt.MAIN.items()
     }
-    if multilingual:
-        expert[vol.Required(CONF_MODEL)] = _select(MODELS, CONF_MODEL)
-    network = {
-        vol.Required(CONF_SERVE): BooleanSelector(),
-        vol.Required(CONF_SERVE_PORT): _number(_PORT_RANGE, step=1),
+    collapsed = {
+        "network": not values[CONF_SERVE],
+        # Open where something is set, or was set wrongly.
+        "expert": all(values[name] is None for name in opt.SECTIONS["expert"] if name != "model"),
     }
-    return vol.Schema(
-        {
-            vol.Required(CONF_SAMPLE_RATE): _select(
-                [str(rate) for rate in SAMPLE_RATES], CONF_SAMPLE_RATE
-            ),
-            vol.Optional(CONF_KEYTERMS): TextSelector(TextSelectorConfig(multiple=True)),
-            vol.Required(CONF_HOME_NAMES): BooleanSelector(),
-            vol.Required(CONF_SENSITIVITY): _select(SENSITIVITIES, CONF_SENSITIVITY),
-            vol.Required(CONF_NO_SPEECH_TIMEOUT): _number(
-                NO_SPEECH_TIMEOUT_RANGE, step=0.5, unit="s"
-            ),
-            vol.Required(CONF_MAX_TURN): _number(MAX_TURN_RANGE, step=1, unit="s"),
-            vol.Optional(CONF_WAKE_PHRASES): _chips(opt.DEFAULTS[CONF_WAKE_PHRASES]),
-            vol.Optional(CONF_DAILY_MINUTES): _number((1, _MINUTES_A_DAY), step=1, unit="min"),
-            vol.Required(CONF_MIP_OPT_OUT): BooleanSelector(),
-            vol.Required(CONF_ENHANCED_AUDIO): BooleanSelector(),
-            vol.Required(CONF_EXTERNAL_VAD): BooleanSelector(),
-            vol.Required(CONF_NETWORK): section(
-                vol.Schema(network), {"collapsed": not values[CONF_SERVE]}
-            ),
-            vol.Required(CONF_EXPERT): section(
-                # Open where something is set, or was set wrongly.
-                vol.Schema(expert),
-                {"collapsed": all(values[key] is None for key in _EXPERT)},
-            ),
+    for title, names in opt.SECTIONS.items():
+        fields = {
+            marker(name): selector(opt.OPTIONS[name])
+            for name in names
+            if name != "model" or multilingual
         }
-    )
+        form[vol.Required(title)] = section(vol.Schema(fields), {"collapsed": collapsed[title]})
+    return vol.Schema(form)
 
 
 def flatten(user_input: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as they are stored: no sections, whole numbers whole, terms clean."""
-    flat = {key: value for key, value in user_input.items() if key not in _SECTIONS}
-    for name in _SECTIONS:
-        flat |= user_input.get(name, {})
-    for key in (CONF_KEYTERMS, CONF_WAKE_PHRASES):
-        # A list that was emptied does not arrive at all.
-        flat[key] = opt.clean_terms(flat.get(key, []))
-    for key in (CONF_EOT_TIMEOUT_MS, CONF_SERVE_PORT):
-        if flat.get(key) is not None:
-            flat[key] = int(flat[key])
+    flat = {key: value for key, value in user_input.items() if key not in opt.SECTIONS}
+    for title in opt.SECTIONS:
+        flat |= user_input.get(title, {})
+    for name, option in opt.OPTIONS.items():
+        if option.kind == "texts":
+            # A list that was emptied does not arrive at all.
+            flat[name] = opt.clean_terms(flat.get(name, []))
+        elif option.kind == "whole" and flat.get(name) is not None:
+            flat[name] = int(flat[name])
     return opt.complete(flat)
 
 
 def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as the form holds them, without those that are not set."""
     known = {key: value for key, value in options.items() if value is not None}
-    expert = (*_EXPERT, CONF_MODEL)
-    network = (CONF_SERVE, CONF_SERVE_PORT)
-    return {
-        **known,
-        CONF_EXPERT: {key: known[key] for key in expert if key in known},
-        CONF_NETWORK: {key: known[key] for key in network if key in known},
+    sections = {
+        title: {name: known[name] for name in names if name in known}
+        for title, names in opt.SECTIONS.items()
     }
+    return {**known, **sections}
 
 
-def _number(limits: tuple[float, float], *, step: float, unit: str | None = None) -> NumberSelector:
-    config = NumberSelectorConfig(
-        min=limits[0], max=limits[1], step=step, mode=NumberSelectorMode.BOX
-    )
-    if unit is not None:
-        config["unit_of_measurement"] = unit
-    return NumberSelector(config)
+def marker(name: str) -> vol.Marker:
+    """Return the key of a field: what may be empty is optional."""
+    option = opt.OPTIONS[name]
+    empty = option.default is None or option.kind == "texts"
+    return vol.Optional(name) if empty else vol.Required(name)
 
 
-def _chips(suggestions: list[str]) -> SelectSelector:
-    """Return a list that takes little room, with suggestions, to which anything can be added."""
-    return SelectSelector(
-        SelectSelectorConfig(
-            options=suggestions,
-            multiple=True,
-            custom_value=True,
-            mode=SelectSelectorMode.DROPDOWN,
-        )
-    )
+def selector(option: Setting) -> Selector[Any]:
+    """Return what a person sets an option with."""
+    match option.kind:
+        case "switch":
+            return BooleanSelector()
+        case "whole" | "number" if option.limits is not None:
+            low, high = option.limits
+            number = NumberSelectorConfig(
+                min=low, max=high, step=option.step, mode=NumberSelectorMode.BOX
+            )
+            if option.unit:
+                number["unit_of_measurement"] = option.unit
+            return NumberSelector(number)
+        case "texts" if not option.default:
+            return TextSelector(TextSelectorConfig(multiple=True))
+        case "texts":
+            # A list that takes little room, with suggestions, to which anything can be added.
+            select = _dropdown(option.default)
+            select["multiple"] = select["custom_value"] = True
+        case _:
+            select = _dropdown(option.choices)
+            select["translation_key"] = option.name
+    return SelectSelector(select)
 
 
-def _select(names: Iterable[str], translation_key: str) -> SelectSelector:
-    return SelectSelector(
-        SelectSelectorConfig(
-            options=list(names),
-            mode=SelectSelectorMode.DROPDOWN,
-            translation_key=translation_key,
-        )
-    )
+def _dropdown(choices: Iterable[object]) -> SelectSelectorConfig:
+    names = [str(one) for one in choices]
+    return SelectSelectorConfig(options=names, mode=SelectSelectorMode.DROPDOWN)

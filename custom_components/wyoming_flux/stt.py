@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine
 from typing import Any, Final, Protocol, override, runtime_checkable
 
@@ -20,6 +21,7 @@ from homeassistant.components.stt.models import SpeechAudioProcessing
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from wyoming_flux.audio import AudioFormat, Intake, Level
 from wyoming_flux.errors import QuotaExceeded, WyomingFluxError
 from wyoming_flux.utterance import Transcriber, Transcript
 
@@ -27,7 +29,6 @@ from . import options as opt
 from .const import CONF_ENHANCED_AUDIO, CONF_EXTERNAL_VAD
 from .data import FluxConfigEntry
 from .entity import FluxEntity
-from .intake import Intake
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -147,9 +148,9 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
             data.health.limit_reached(err)
             return _failed()
         turn = data.begin(metadata.language)
-        intake = Intake(self.hass, metadata, data.settings.sample_rate)
+        level = Level(AudioFormat(data.settings.sample_rate, 2, 1))
         source = aiter(stream)
-        reader = self._task(_read(source, intake, turn), "reads audio")
+        reader = self._task(self._read(source, metadata, level, turn), "reads audio")
         answer = self._task(turn.result(), "waits for the transcript")
         try:
             await asyncio.wait((reader, answer), return_when=asyncio.FIRST_COMPLETED)
@@ -169,7 +170,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
                 raise
             return _failed()  # the entry is unloaded in the middle of the turn
         else:
-            return self._succeeded(transcript, turn, intake)
+            return self._succeeded(transcript, turn, level)
         finally:
             # The reader first: a generator that is being read cannot be closed.
             reader.cancel()
@@ -178,8 +179,35 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
             _ = self._task(data.async_end(turn), "closes the turn")
             await _let_go(source, reader, answer)
 
-    def _succeeded(self, transcript: Transcript, turn: Transcriber, intake: Intake) -> SpeechResult:
-        response_ms = intake.meter.since_speech_ms if transcript.text else None
+    async def _read(
+        self,
+        source: AsyncIterator[bytes],
+        said: SpeechMetadata,
+        level: Level,
+        turn: Transcriber,
+    ) -> None:
+        # All audio is called WAV: it may or may not begin with a RIFF header.
+        bare = AudioFormat(int(said.sample_rate), int(said.bit_rate) // 8, int(said.channel))
+        rate = self._data.settings.sample_rate
+        intake = Intake(rate, bare, run=self.hass.async_add_executor_job)
+        while True:
+            try:
+                chunk = await anext(source)
+            except StopAsyncIteration:
+                break
+            except Exception as err:
+                raise _SourceFailed(f"{type(err).__name__}: {err}") from err
+            if pcm := await intake.feed(chunk):
+                level.feed(pcm, time.monotonic())
+                await turn.send(pcm)
+        if pcm := await intake.finish():
+            await turn.send(pcm)
+        turn.end()
+
+    def _succeeded(self, transcript: Transcript, turn: Transcriber, level: Level) -> SpeechResult:
+        response_ms = None
+        if transcript.text and level.spoke_at is not None:
+            response_ms = (time.monotonic() - level.spoke_at) * 1000
         self._data.health.succeeded(response_ms)
         stats = turn.report
         _LOGGER.debug(
@@ -201,21 +229,6 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
 
 class _SourceFailed(Exception):
     """The source of the audio raised: the client has gone, or the request was broken."""
-
-
-async def _read(source: AsyncIterator[bytes], intake: Intake, turn: Transcriber) -> None:
-    while True:
-        try:
-            chunk = await anext(source)
-        except StopAsyncIteration:
-            break
-        except Exception as err:
-            raise _SourceFailed(f"{type(err).__name__}: {err}") from err
-        if pcm := await intake.feed(chunk):
-            await turn.send(pcm)
-    if pcm := await intake.finish():
-        await turn.send(pcm)
-    turn.end()
 
 
 async def _let_go(

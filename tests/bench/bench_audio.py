@@ -85,7 +85,7 @@ def _soxr(source: AudioFormat, rate: int, chunks: list[bytes]) -> Callable[[], N
     """Return the same work with soxr (HQ) in place of our filter; the mixing is ours."""
     import soxr  # type: ignore[import-untyped]  # it has no type information
 
-    from wyoming_flux.resample import Mixer
+    from wyoming_flux.audio.resample import Mixer
 
     mixer = Mixer(source.width, source.channels)
 

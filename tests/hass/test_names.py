@@ -1,4 +1,4 @@
-"""The names of the home: which are told to Flux, in which order, and how they stay fresh."""
+"""The names of the home: where they are found, and how they stay fresh."""
 
 from datetime import timedelta
 
@@ -10,82 +10,11 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import floor_registry as fr
 from homeassistant.setup import async_setup_component
-from hypothesis import given
-from hypothesis import strategies as st
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
-from custom_components.wyoming_flux.names import LIMIT, SETTLE, Place, Thing, collect, rank
+from custom_components.wyoming_flux.names import SETTLE, collect
 
 ASSISTANT = "conversation"
-
-
-def test_areas_before_floors_before_things() -> None:
-    """Where things are is asked for most; the fullest first, the empty not at all."""
-    assert rank(
-        [Place(("Kitchen", "Galley"), 2), Place(("Attic",), 0), Place(("Bath",), 5)],
-        [Place(("Upstairs",), 7), Place(("Cellar",), 0)],
-        [Thing("light", ("Ceiling",))],
-    ) == ("Bath", "Kitchen", "Galley", "Upstairs", "Ceiling")
-
-
-def test_things_by_what_they_are() -> None:
-    """Lights before switches before the rest, whatever their names."""
-    domains = [
-        "vacuum",
-        "script",
-        "scene",
-        "media_player",
-        "climate",
-        "cover",
-        "switch",
-        "light",
-    ]
-    things = [Thing(domain, (f"a {domain}",)) for domain in domains]
-    assert rank([], [], things) == tuple(f"a {domain}" for domain in reversed(domains))
-
-
-def test_full_names_before_short_ones() -> None:
-    """A name such as "Power" says little alone: it comes after all full names of its kind."""
-    assert rank(
-        [],
-        [],
-        [
-            Thing("switch", ("Heater Power", "The oven"), "Power"),
-            Thing("switch", ("Fan Power",), "Power"),
-            Thing("cover", ("Blind",), ""),
-        ],
-    ) == ("Fan Power", "Heater Power", "The oven", "Power", "Blind")
-
-
-def test_what_is_no_name_is_left_out() -> None:
-    """Numbers, signs and blanks teach nothing; names that differ in case alone are one."""
-    things = [Thing("light", ("", "  ", "21", "-", "Desk  lamp", "DESK LAMP"))]
-    assert rank([], [], things) == ("Desk lamp",)
-
-
-names = st.lists(st.text(max_size=12), max_size=4).map(tuple)
-places = st.lists(st.builds(Place, names, st.integers(0, 9)), max_size=5)
-things = st.lists(
-    st.builds(Thing, st.sampled_from(["light", "script", "sensor"]), names, st.text(max_size=8)),
-    max_size=30,
-)
-
-
-@given(places, places, things)
-def test_any_home(areas: list[Place], floors: list[Place], exposed: list[Thing]) -> None:
-    """Whatever people call their things: never too many, none twice, none blank."""
-    found = rank(areas, floors, exposed)
-    assert len(found) <= LIMIT
-    assert len({name.casefold() for name in found}) == len(found)
-    assert all(name == " ".join(name.split()) for name in found)
-    assert all(any(character.isalpha() for character in name) for name in found)
-
-
-async def test_large_home_is_cut(hass: HomeAssistant) -> None:
-    """At most fifty names, so that there is room for the user's own key terms."""
-    found = rank([], [], [Thing("light", (f"Lamp number {n:02}",)) for n in range(80)])
-    assert len(found) == LIMIT
-    assert found[0] == "Lamp number 00"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "sensitivity": "default",
     "no_speech_timeout": 8.0,
     "max_turn": 20.0,
+    "hold": None,
     "wake_phrases": [
         "okay nabu",
         "ok nabu",
@@ -85,6 +86,7 @@ async def test_everything_changed_reaches_flux(hass: HomeAssistant, worker, set_
             sensitivity="relaxed",
             no_speech_timeout=5.0,
             max_turn=60.0,
+            hold=500.0,
             wake_phrases=[],
             daily_minutes=30.0,
             mip_opt_out=True,
@@ -99,11 +101,12 @@ async def test_everything_changed_reaches_flux(hass: HomeAssistant, worker, set_
     await hass.async_block_till_done()
     assert entry.state is ConfigEntryState.LOADED
     assert entry.options["wake_phrases"] == []
-    assert entry.options["eot_timeout_ms"] == 3000
+    assert (entry.options["eot_timeout_ms"], entry.options["hold"]) == (3000, 500)
     assert "expert" not in entry.options
     data = entry.runtime_data
     assert data.turn.wake_phrases == ()
     assert (data.turn.no_speech_timeout, data.turn.max_turn) == (5.0, 60.0)
+    assert data.turn.effective_hold(data.settings.sensitivity) == 500
     assert data.usage.minutes == 30.0
     assert dict(worker.connections[-1].query) == {
         "encoding": "linear16",

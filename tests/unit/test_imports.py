@@ -12,16 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "wyoming_flux"
 INTEGRATION = ROOT / "custom_components" / "wyoming_flux"
 
-BELOW_ALL = {"audio", "resample", "wav", "keyterms", "settings", "errors", "__init__"}
+BELOW_ALL = {"address", "audio", "declare", "keyterms", "names", "settings", "errors", "__init__"}
 # Which parts of the library a part may import besides itself.
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
-    "settings": BELOW_ALL,
+    "address": {"errors"},
+    "declare": {"errors"},
+    "settings": {"address", "declare", "errors"},
     "audio": BELOW_ALL,
-    "resample": BELOW_ALL,
-    "wav": BELOW_ALL,
     "keyterms": BELOW_ALL,
+    "names": BELOW_ALL,
     "flux": BELOW_ALL,
     "utterance": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance"},

@@ -1,12 +1,20 @@
 """Settings are validated once, at the door."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from wyoming_flux import errors
+from wyoming_flux.declare import Setting, settings_of
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.settings import (
+    GROUPS,
+    FluxSettings,
+    ProgramSettings,
+    ServerSettings,
+    UtteranceSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +23,7 @@ from wyoming_flux.settings import FluxSettings, UtteranceSettings
         ("sample_rate", 22050),
         ("sample_rate", True),
         ("sample_rate", "16000"),
+        ("sample_rate", 16000.0),
         ("sensitivity", "high"),
         ("eot_threshold", 0.49),
         ("eot_threshold", 1.01),
@@ -43,6 +52,11 @@ def test_flux_refuses_these(name: str, value: Any) -> None:
     assert caught.value.name == name
 
 
+def test_the_longest_texts_are_possible() -> None:
+    """A hundred key terms of a hundred characters, and a tag of 128."""
+    FluxSettings(keyterms=("x" * 100,) * 100, tag="x" * 128)
+
+
 def test_eager_must_not_be_above() -> None:
     """The early guess cannot need more confidence than the end, preset included."""
     FluxSettings(eager_eot_threshold=0.7)
@@ -64,6 +78,8 @@ def test_presets(sensitivity: Any, threshold: float, timeout: int) -> None:
     explicit = FluxSettings(eot_timeout_ms=7000).with_sensitivity(sensitivity)
     assert explicit.effective_eot_threshold == threshold
     assert explicit.effective_eot_timeout_ms == 7000
+    assert UtteranceSettings().effective_hold(sensitivity) == 0
+    assert UtteranceSettings(hold=300).effective_hold(sensitivity) == 300
 
 
 def test_a_preset_lowers_the_early_guess() -> None:
@@ -80,7 +96,12 @@ def test_a_preset_lowers_the_early_guess() -> None:
     [
         ("answer_on", "never"),
         ("no_speech_timeout", 0),
+        ("no_speech_timeout", None),
         ("max_turn", float("inf")),
+        ("hold", -1),
+        ("hold", 2001),
+        ("hold", 500.0),
+        ("hold", True),
         ("wake_phrases", (" ",)),
     ],
 )
@@ -89,6 +110,78 @@ def test_turn_settings(name: str, value: Any) -> None:
     with pytest.raises(InvalidSetting) as caught:
         UtteranceSettings(**{name: value})
     assert caught.value.name == name
+
+
+CLASSES = (ProgramSettings, FluxSettings, UtteranceSettings, ServerSettings)
+EVERY = [one for kind in CLASSES for one in settings_of(kind).values()]
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
+def test_a_default_is_what_it_says(one: Setting) -> None:
+    """Each setting has a place and a purpose, and its default passes its own check."""
+    one.check(one.default)
+    assert one.group in GROUPS
+    assert one.help
+    assert one.takes
+    assert sum(one.option == other.option for other in EVERY) == 1
+
+
+@pytest.mark.parametrize("one", [one for one in EVERY if one.limits], ids=lambda one: one.name)
+def test_both_ends_of_a_range_are_possible(one: Setting) -> None:
+    """What is just outside is not, whether it is typed or given."""
+    assert one.limits is not None
+    for end, beyond in zip(one.limits, (-1, 1), strict=True):
+        value = one.parse([str(end)])
+        one.check(value)
+        with pytest.raises(InvalidSetting, match="must be between"):
+            one.check(value + beyond)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "value"),
+    [
+        ("sample_rate", [" 8000 "], 8000),
+        ("max_turn", ["7.5"], 7.5),
+        ("hold", ["500"], 500),
+        ("debug", ["Yes"], True),
+        ("debug", ["off"], False),
+        ("zeroconf", ["yes"], ""),
+        ("zeroconf", ["no"], None),
+        ("zeroconf", ["kitchen"], "kitchen"),
+        ("wake_phrases", ["None"], ()),
+        ("wake_phrases", ["hey you", "none"], ("hey you", "none")),
+        ("allow", ["10.1.2.3/8"], (ip_network("10.0.0.0/8"),)),
+    ],
+)
+def test_text_is_read(name: str, texts: list[str], value: object) -> None:
+    """As people write it."""
+    (one,) = (one for one in EVERY if one.name == name)
+    assert one.parse(texts) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("sample_rate", "fast", "a whole number is needed, not 'fast'"),
+        ("sample_rate", "22050", "one of 8000, 16000, 24000, 44100, 48000 is needed, not '22050'"),
+        ("model", "nova", "one of flux-general-en, flux-general-multi is needed, not 'nova'"),
+        ("hold", "0.5", "a whole number is needed, not '0.5'"),
+        ("max_turn", "long", "a number is needed, not 'long'"),
+        ("debug", "maybe", "yes or no is needed, not 'maybe'"),
+        ("allow", "moon", "allow needs networks such as 192.168.1.0/24, not 'moon'"),
+    ],
+)
+def test_what_cannot_be_read_is_told(name: str, text: str, sentence: str) -> None:
+    """One sentence says what is needed."""
+    (one,) = (one for one in EVERY if one.name == name)
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        one.parse([text])
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither the token nor the headers are in what is printed of the settings."""
+    program = ProgramSettings(token="s3cret", headers=("X: s3cret",))
+    assert "s3cret" not in repr(program)
 
 
 def test_codes_are_stable_and_drawn() -> None:

@@ -2,65 +2,39 @@
 # PYTHON_ARGCOMPLETE_OK
 
 import difflib
+import json
+import logging
 import os
 import sys
-from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import import_module
-from typing import Final, cast
+from typing import Any, Final
 
-from wyoming_flux import __version__
+from wyoming_flux.errors import InvalidSetting
 
-COMMANDS: Final = {
-    "serve": "listen for Wyoming clients (also without naming a command)",
-    "transcribe": "turn WAV files or a microphone into text",
-    "check": "connect to Flux once and say what is there, or what is wrong",
-    "health": "ask a running server whether it is there, for containers",
-    "simulate": "run a local Flux, for trying out and testing",
-}
+from . import environment, options
 
-_OVERVIEW: Final = """\
-usage: wyoming-flux [serve] [options]
-       wyoming-flux COMMAND [options]
-
-Wyoming speech-to-text on Deepgram Flux, through a Cloudflare Worker.
-
-commands:
-{commands}
-
-Each command has its --help. Every option can also be set as an environment variable:
---worker-url is WYOMING_FLUX_WORKER_URL, or a file named by WYOMING_FLUX_WORKER_URL_FILE.
-
-exit codes: 0 fine, 1 error, 2 wrong option or setting, 3 nothing was heard (transcribe)
-"""
+_LOGGER: Final = logging.getLogger(__name__)
+_TEXT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command, ``serve`` if none is named; return the exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
     if "_ARGCOMPLETE" in os.environ:
-        from .completion import complete
-
-        complete()
-    first = arguments[0] if arguments else ""
-    if first in ("-h", "--help", "help"):
-        width = max(map(len, COMMANDS))
-        lines = (f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
-        print(_OVERVIEW.format(commands="\n".join(lines)), end="")
-        return 0
-    if first in ("--version", "version"):
-        print(__version__)
-        return 0
-    name = "serve"
-    if first and not first.startswith("-"):
-        name, arguments = first, arguments[1:]
-    if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f", did you mean {close[0]}?" if close else f"; there are {', '.join(COMMANDS)}"
-        print(f"wyoming-flux: there is no command {name!r}{hint}", file=sys.stderr)
-        return 2
-    # Only what this command needs is imported, so that `serve` is there at once.
+        _complete()
+    if words[:1] in (["help"], ["version"]):
+        words[0] = f"--{words[0]}"
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "serve")
+    if not words[0].startswith("-") and words[0] not in options.COMMANDS:
+        close = difflib.get_close_matches(words[0], options.COMMANDS, n=1)
+        names = ", ".join(options.COMMANDS)
+        hint = f", did you mean {close[0]}?" if close else f"; there are {names}"
+        print(f"{options.PROGRAM}: there is no command {words[0]!r}{hint}", file=sys.stderr)
+        return options.USAGE
     try:
-        code = _function(name)(arguments)
+        code = _run(words)
         sys.stdout.flush()
     except SystemExit as end:
         # argparse leaves this way after --help and after a mistake.
@@ -70,13 +44,70 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return options.ERROR
     return code
 
 
-def _function(name: str) -> Callable[[list[str]], int]:
-    if name == "simulate":
-        function = import_module(".command", __name__).run_simulate
-    else:
-        function = import_module(f".{name}", __name__).run
-    return cast("Callable[[list[str]], int]", function)
+def _run(words: list[str]) -> int:
+    command, arguments = words[0], options.parse(words)
+    given = environment.Given()
+    try:
+        given = environment.collect(options.SETTINGS[command], vars(arguments), os.environ)
+        if "log_format" in options.SETTINGS[command]:
+            set_up_log(
+                json_lines=given.values.get("log_format") == "json",
+                debug=given.values.get("debug", False),
+                level=logging.INFO if command == "serve" else logging.WARNING,
+            )
+            for warning in environment.unknown_variables(os.environ):
+                _LOGGER.warning("%s", warning)
+        code: int = import_module(f".{command}", __name__).run(arguments, given)
+    except InvalidSetting as error:
+        print(f"{options.PROGRAM}: {given.explain(error)}", file=sys.stderr)
+        return options.USAGE
+    return code
+
+
+def _complete() -> None:
+    """Answer the shell and exit; do nothing without argcomplete (extra ``completion``).
+
+    ``eval "$(register-python-argcomplete wyoming-flux)"`` switches it on.
+    """
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(options.make_parser()[0])
+
+
+def set_up_log(*, json_lines: bool, debug: bool, level: int) -> None:
+    """Log to standard error: text for a person, or one JSON object per line.
+
+    Never a secret, never the handshake: ``debug`` is for our own modules, not for the libraries
+    below them.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if json_lines else logging.Formatter(_TEXT))
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
+    logging.getLogger("wyoming_flux").setLevel(logging.DEBUG if debug else level)
+    # What else may log at DEBUG or INFO here says nothing to whom runs a server.
+    for name in ("asyncio", "websockets"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object per line: time (ISO 8601, UTC), level, logger, message; ``turn`` and ``error``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        turn = getattr(record, "turn", None)
+        if turn is not None:
+            fields["turn"] = turn
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)

@@ -13,8 +13,8 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
+from wyoming_flux.address import parse_uri
 from wyoming_flux.errors import InvalidSetting
-from wyoming_flux.server.address import parse_uri
 
 _LOGGER: Final = logging.getLogger(__name__)
 _TYPE: Final = "_wyoming._tcp.local."

@@ -1,18 +1,17 @@
 """``wyoming-flux check``: one sentence said to Flux, to see what is there or what is wrong."""
 
+import argparse
 import asyncio
 import dataclasses
 import json
-import logging
 from typing import Final
 
-from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
+from wyoming_flux.errors import EndpointError, WyomingFluxError
 from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux
 from wyoming_flux.settings import FluxSettings
 
-from . import command, configure
-from .options import CHECK
-from .parser import Parser, add_options, make_parser
+from . import options
+from .environment import Given
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
 _HEADERS: Final = (
@@ -41,29 +40,22 @@ _ADVICE: Final = {
 }
 
 
-def parser() -> Parser:
-    """Return the parser of this command."""
-    made = make_parser(
-        CHECK,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say what this command does."""
+    parser.description = (
         "Connects to Flux once, says a short sentence (some three seconds of audio), and tells what"
-        " it heard, or what exactly is wrong and what to do about it.",
-        "exit codes: 0 Flux heard it, 1 it did not, 2 wrong option",
+        " it heard, or what exactly is wrong and what to do about it."
     )
-    made.add_argument("--json", action="store_true", help="print one JSON object")
-    add_options(made, CHECK)
-    return made
+    parser.epilog = "exit codes: 0 Flux heard it, 1 it did not, 2 wrong option"
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run(argv: list[str]) -> int:
-    """Check; return the exit code."""
-    namespace, values = command.read(CHECK, parser(), argv, level=logging.WARNING)
-    try:
-        endpoint = configure.endpoint(values)
-        flux, cut = configure.flux_settings(values)
-        endpoint.check(flux)
-    except InvalidSetting as error:
-        command.wrong(values.explain(error))
-    if namespace.json:
+def run(arguments: argparse.Namespace, given: Given) -> int:
+    """Check; return the exit code. Raises :class:`~wyoming_flux.errors.InvalidSetting`."""
+    endpoint = given.endpoint()
+    flux, cut = given.flux()
+    endpoint.check(flux)
+    if arguments.json:
         return _as_json(endpoint, flux)
     _say("Flux", f"{endpoint.url} (route {endpoint.route})")
     _say("Token", "given" if endpoint.token else "no token was given")
@@ -82,7 +74,7 @@ def run(argv: list[str]) -> int:
             _say("Request id", error.request_id)
         if error.code in _ADVICE:
             _say("What to do", _advice(error, endpoint))
-        return command.failed(str(error))
+        return options.failed(str(error))
     _say("First message", verdict.first)
     _say("Verdict", str(verdict))
     return 0
@@ -107,7 +99,7 @@ def _as_json(endpoint: Endpoint, flux: FluxSettings) -> int:
     else:
         fields |= {"ok": True, "text": str(verdict), **dataclasses.asdict(verdict)}
     print(json.dumps(fields, ensure_ascii=False), flush=True)
-    return 0 if fields["ok"] else command.ERROR
+    return 0 if fields["ok"] else options.ERROR
 
 
 def _advice(error: WyomingFluxError, endpoint: Endpoint) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from wyoming_flux.audio import Converter, prepare
+from wyoming_flux.audio import Converter
 from wyoming_flux.flux import Connector
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber
@@ -27,10 +27,8 @@ async def transcribe(
     Raises :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
     """
     source = recording.format
-    if not source.matches(flux.sample_rate):
-        await asyncio.to_thread(prepare)
-    converter = Converter(source, flux.sample_rate)
-    await player.prepare()
+    # Imports numpy and designs the filter, where that is needed: not in the event loop.
+    converter = await asyncio.to_thread(Converter, source, flux.sample_rate)
     display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
     async with Transcriber([connector], flux, turn, on_partial=display.partial) as transcriber:
 

@@ -1,5 +1,6 @@
 """``wyoming-flux health``: one Describe round trip, so that a container knows how its server is."""
 
+import argparse
 import asyncio
 import contextlib
 import time
@@ -8,12 +9,11 @@ from typing import Final
 from wyoming.client import AsyncClient
 from wyoming.info import Describe, Info
 
+from wyoming_flux.address import parse_uri
 from wyoming_flux.errors import InvalidSetting, os_reason
-from wyoming_flux.server.address import parse_uri
 
-from . import command, values
-from .options import HEALTH
-from .parser import Parser, add_options, make_parser
+from . import options
+from .environment import Given
 
 _DEFAULT_URI: Final = "tcp://127.0.0.1:10300"
 _DEFAULT_TIMEOUT: Final = 5.0
@@ -25,37 +25,30 @@ class _Unhealthy(Exception):
     """The reason, as a sentence."""
 
 
-def parser() -> Parser:
-    """Return the parser of this command."""
-    made = make_parser(
-        HEALTH,
-        "Asks a running server for its description; exits with 0 if it answers as it should.",
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what no other command takes."""
+    parser.description = (
+        "Asks a running server for its description; exits with 0 if it answers as it should."
     )
-    add_options(made, HEALTH)
-    group = made.add_argument_group("how")
+    group = parser.add_argument_group("how")
     group.add_argument(
         "--timeout", type=float, default=_DEFAULT_TIMEOUT, metavar="SECONDS", help="default 5"
     )
-    return made
 
 
-def run(argv: list[str]) -> int:
-    """Ask once; return the exit code."""
-    arguments = parser().parse_known_flags(argv)
-    try:
-        uri = values.read(HEALTH, arguments).text("uri") or _DEFAULT_URI
-        address = parse_uri(uri)
-    except InvalidSetting as error:
-        command.wrong(str(error))
+def run(arguments: argparse.Namespace, given: Given) -> int:
+    """Ask once; return the exit code. Raises :class:`InvalidSetting`."""
+    uri = given.values.get("uri") or _DEFAULT_URI
+    address = parse_uri(uri)
     if address.path is None:
         host = _LOOPBACK.get(address.host, address.host)
         uri = f"tcp://[{host}]:{address.port}" if ":" in host else f"tcp://{host}:{address.port}"
     if not arguments.timeout > 0:
-        command.wrong("--timeout must be above 0")
+        raise InvalidSetting("", "--timeout must be above 0")
     try:
         print(asyncio.run(_ask(uri, arguments.timeout)))
     except _Unhealthy as reason:
-        return command.failed(str(reason))
+        return options.failed(str(reason))
     return 0
 
 

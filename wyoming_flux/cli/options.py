@@ -1,323 +1,198 @@
-"""The one list of all options: what they are called, what they take, and what they are for.
+"""One parser for all commands, made from the settings; one sentence for what is wrong."""
 
-Each is a flag (``--worker-url``), an environment variable (``WYOMING_FLUX_WORKER_URL``) and a
-variable that names a file with the value (``WYOMING_FLUX_WORKER_URL_FILE``). Secrets have no flag
-for the value: anybody can read the command lines of others.
-"""
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Final
+from wyoming_flux import __version__
+from wyoming_flux.declare import Setting, settings_of
+from wyoming_flux.settings import (
+    GROUPS,
+    RUNNING,
+    FluxSettings,
+    ProgramSettings,
+    ServerSettings,
+    UtteranceSettings,
+)
 
-from wyoming_flux import settings
-
+PROGRAM: Final = "wyoming-flux"
 PREFIX: Final = "WYOMING_FLUX_"
 FILE_SUFFIX: Final = "_FILE"
 
-SERVE: Final = "serve"
-TRANSCRIBE: Final = "transcribe"
-CHECK: Final = "check"
-HEALTH: Final = "health"
+ERROR: Final = 1
+"""Exit code for what went wrong at run time."""
+USAGE: Final = 2
+"""Exit code for a mistake on the command line or in a setting."""
 
-_FLUX: Final = frozenset({SERVE, TRANSCRIBE, CHECK})
-_TURN: Final = frozenset({SERVE, TRANSCRIBE})
-_SERVER: Final = frozenset({SERVE})
-_ALL: Final = frozenset({SERVE, TRANSCRIBE, CHECK, HEALTH})
+COMMANDS: Final = {
+    "serve": "listen for Wyoming clients (also without naming a command)",
+    "transcribe": "turn WAV files or a microphone into text",
+    "check": "connect to Flux once and say what is there, or what is wrong",
+    "health": "ask a running server whether it is there, for containers",
+    "simulate": "run a local Flux, for trying out and testing",
+}
 
-WHERE: Final = "where Flux is"
-WHAT: Final = "what Flux listens for"
-WHEN: Final = "when the answer is given"
-SERVING: Final = "the server"
-RUNNING: Final = "running"
+_FLUX: Final = {**settings_of(FluxSettings), **settings_of(ProgramSettings)}
+_SERVER: Final = settings_of(ServerSettings)
+SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
+    "serve": {**_FLUX, **settings_of(UtteranceSettings), **_SERVER},
+    "transcribe": {**_FLUX, **settings_of(UtteranceSettings)},
+    "check": _FLUX,
+    "health": {"uri": _SERVER["uri"]},
+    "simulate": {},
+}
+"""The settings that each command takes, by their names; ``serve`` takes all."""
 
+_UNITS: Final = {"s": "SECONDS", "ms": "MS", "min": "MINUTES"}
+_EPILOG: Final = """\
+Each command has its --help. Every option can also be set as an environment variable:
+--worker-url is WYOMING_FLUX_WORKER_URL, or a file named by WYOMING_FLUX_WORKER_URL_FILE.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option."""
-
-    name: str
-    """Name in the settings; ``_`` becomes ``-`` in the flag."""
-    group: str
-    help: str
-    """For ``--help``: half a line, with the default where that is not obvious."""
-    convert: Callable[[str], object] = str
-    """Raises ValueError, saying what is expected."""
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    many: bool = False
-    """May be given several times; a variable separates values by commas or lines."""
-    switch: bool = False
-    """Takes no value on the command line; a variable takes yes or no."""
-    optional_value: bool = False
-    """The value may be left out on the command line; a variable then takes yes or no."""
-    secret: bool = False
-    """The flag names a file; values are never shown."""
-    commands: Collection[str] = _SERVER
-
-    @property
-    def flag(self) -> str:
-        """The flag, with ``-file`` for a secret."""
-        return f"--{self.name.replace('_', '-')}{'-file' if self.secret else ''}"
-
-    @property
-    def variable(self) -> str:
-        """The environment variable of the value itself."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def file_variable(self) -> str | None:
-        """The variable that names a file; None where the value is the name of a file anyway."""
-        return None if self.name.endswith("_file") else self.variable + FILE_SUFFIX
+exit codes: 0 fine, 1 error, 2 wrong option or setting, 3 nothing was heard (transcribe)
+"""
 
 
-def number(text: str) -> float:
-    """Read a number; raises ValueError."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"a number is needed, not {text!r}") from None
+def flag_of(setting: Setting) -> str:
+    """Return the flag; that of a secret names a file, for others can read command lines."""
+    return f"--{setting.option.replace('_', '-')}{'-file' if setting.secret else ''}"
 
 
-def whole(text: str) -> int:
-    """Read a whole number; raises ValueError."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"a whole number is needed, not {text!r}") from None
+def variable_of(setting: Setting) -> str:
+    """Return the environment variable of the value itself."""
+    return PREFIX + setting.option.upper()
 
 
-_YES: Final = frozenset({"1", "true", "yes", "on"})
-_NO: Final = frozenset({"0", "false", "no", "off"})
+def file_variable_of(setting: Setting) -> str | None:
+    """Return the variable that names a file; None where the value is the name of a file anyway."""
+    return None if setting.option.endswith("_file") else variable_of(setting) + FILE_SUFFIX
 
 
-def yes_or_no(text: str) -> bool:
-    """Read a switch from a variable; raises ValueError."""
-    word = text.strip().casefold()
-    if word not in _YES | _NO:
-        raise ValueError(f"yes or no is needed, not {text!r}")
-    return word in _YES
+def failed(sentence: str) -> int:
+    """Print what went wrong, and return the exit code for it."""
+    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    return ERROR
 
 
-def _presets() -> str:
-    return ", ".join(settings.SENSITIVITIES)
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def __init__(self, **more: Any) -> None:
+        """Take the arguments of ``ArgumentParser``; flags cannot be shortened."""
+        more = {"allow_abbrev": False, "formatter_class": _formatter, "add_help": False, **more}
+        super().__init__(**more)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence and exit with 2."""
+        print(f"{PROGRAM}: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(USAGE)
 
 
-OPTIONS: Final[tuple[Option, ...]] = (
-    Option(
-        name="worker_url",
-        group=WHERE,
-        metavar="URL",
-        help="your Worker (wss://NAME.ACCOUNT.workers.dev), Workers AI, AI Gateway or Deepgram",
-        commands=_FLUX,
-    ),
-    Option(
-        name="token",
-        group=WHERE,
-        metavar="PATH",
-        help="file with the token of the Worker or the API key",
-        secret=True,
-        commands=_FLUX,
-    ),
-    Option(
-        name="header",
-        group=WHERE,
-        metavar="PATH",
-        help="file with extra request headers, one 'Name: value' per line (Cloudflare Access)",
-        secret=True,
-        many=True,
-        commands=_FLUX,
-    ),
-    Option(
-        name="route",
-        group=WHERE,
-        choices=("auto", "worker", "workers-ai", "ai-gateway", "deepgram"),
-        metavar="ROUTE",
-        help="auto (by the host), worker, workers-ai, ai-gateway, deepgram",
-        commands=_FLUX,
-    ),
-    Option(
-        name="sample_rate",
-        group=WHAT,
-        convert=whole,
-        metavar="HZ",
-        help=f"rate of the stream: {', '.join(map(str, settings.SAMPLE_RATES))} (default 16000)",
-        commands=_FLUX,
-    ),
-    Option(
-        name="model",
-        group=WHAT,
-        metavar="NAME",
-        help="flux-general-en (default); at Deepgram also flux-general-multi",
-        commands=_FLUX,
-    ),
-    Option(
-        name="language",
-        group=WHAT,
-        metavar="TAG",
-        help="language to expect with flux-general-multi (default: Flux finds out)",
-        commands=_FLUX,
-    ),
-    Option(
-        name="keyterm",
-        group=WHAT,
-        metavar="TERM",
-        help="a name or word to listen for; repeatable",
-        many=True,
-        commands=_FLUX,
-    ),
-    Option(
-        name="keyterms_file",
-        group=WHAT,
-        metavar="PATH",
-        help="file with key terms, one per line",
-        commands=_FLUX,
-    ),
-    Option(
-        name="mip_opt_out",
-        group=WHAT,
-        help="keep the audio out of Deepgram's model improvement programme",
-        switch=True,
-        commands=_FLUX,
-    ),
-    Option(
-        name="tag",
-        group=WHAT,
-        metavar="TEXT",
-        help="label in the usage report",
-        commands=_FLUX,
-    ),
-    Option(
-        name="sensitivity",
-        group=WHEN,
-        metavar="PRESET",
-        help=f"how soon the end of speech is believed: {_presets()}",
-        commands=_FLUX,
-    ),
-    Option(
-        name="eot_threshold",
-        group=WHEN,
-        convert=number,
-        metavar="0.5..1",
-        help="confidence that ends a turn, instead of the preset's",
-        commands=_FLUX,
-    ),
-    Option(
-        name="eot_timeout_ms",
-        group=WHEN,
-        convert=whole,
-        metavar="MS",
-        help="silence that ends a turn in any case, instead of the preset's",
-        commands=_FLUX,
-    ),
-    Option(
-        name="eager_eot_threshold",
-        group=WHEN,
-        convert=number,
-        metavar="0.3..0.9",
-        help="confidence of an early guess at the end (default: no such guesses)",
-        commands=_FLUX,
-    ),
-    Option(
-        name="answer_on",
-        group=WHEN,
-        metavar="WHEN",
-        help="end-of-turn (default), or audio-stop: all that was said until the client ends",
-        commands=_TURN,
-    ),
-    Option(
-        name="no_speech_timeout",
-        group=WHEN,
-        convert=number,
-        metavar="SECONDS",
-        help="audio without any words after which the answer is empty (default 8)",
-        commands=_TURN,
-    ),
-    Option(
-        name="max_turn",
-        group=WHEN,
-        convert=number,
-        metavar="SECONDS",
-        help="longest turn from its first word on (default 20)",
-        commands=_TURN,
-    ),
-    Option(
-        name="wake_phrase",
-        group=WHEN,
-        metavar="PHRASE",
-        help="cut off at the start; repeatable, 'none' for none (default: okay nabu, alexa, …)",
-        many=True,
-        commands=_TURN,
-    ),
-    Option(
-        name="uri",
-        group=SERVING,
-        metavar="URI",
-        help="where to listen: tcp://HOST:PORT or unix:///PATH (default tcp://0.0.0.0:10300)",
-        commands=frozenset({SERVE, HEALTH}),
-    ),
-    Option(
-        name="name",
-        group=SERVING,
-        metavar="NAME",
-        help="name of the engine in Home Assistant (default flux)",
-    ),
-    Option(
-        name="allow",
-        group=SERVING,
-        metavar="CIDR",
-        help="network whose clients may connect; repeatable (default: private networks)",
-        many=True,
-    ),
-    Option(
-        name="max_connections",
-        group=SERVING,
-        convert=whole,
-        metavar="N",
-        help="clients at once (default 64)",
-    ),
-    Option(
-        name="daily_minutes",
-        group=SERVING,
-        convert=number,
-        metavar="MINUTES",
-        help="audio that may be sent to Flux per day, until 00:00 UTC (default: any)",
-    ),
-    Option(
-        name="external_vad",
-        group=SERVING,
-        help="let Home Assistant detect the end of speech, too",
-        switch=True,
-    ),
-    Option(
-        name="zeroconf",
-        group=SERVING,
-        metavar="NAME",
-        help="announce the server in the local network, under NAME",
-        optional_value=True,
-    ),
-    Option(
-        name="log_format",
-        group=RUNNING,
-        choices=("text", "json"),
-        metavar="FORMAT",
-        help="text (default) or json, one object per line",
-        commands=_ALL - {HEALTH},
-    ),
-    Option(
-        name="debug",
-        group=RUNNING,
-        help="log more, transcripts included",
-        switch=True,
-        commands=_ALL - {HEALTH},
-    ),
-)
+def parse(words: list[str]) -> argparse.Namespace:
+    """Parse a command line that begins with a command or with ``--help``.
 
-BY_NAME: Final = {option.name: option for option in OPTIONS}
-
-OTHER_VARIABLES: Final[frozenset[str]] = frozenset()
-"""Variables with our prefix that are no options."""
+    Settings that were not given are absent; the others are the text that was given. Leaves with
+    :class:`SystemExit` 2 and one sentence, with a hint at the closest flag, for what is wrong.
+    """
+    top, commands = make_parser(words[0])
+    arguments, unknown = top.parse_known_args(words)
+    if unknown:
+        chosen = commands[words[0]]
+        chosen.error(_unknown(unknown[0], chosen._option_string_actions))
+    return arguments
 
 
-def options_of(command: str) -> tuple[Option, ...]:
-    """Return the options that *command* takes."""
-    return tuple(option for option in OPTIONS if command in option.commands)
+def make_parser(command: str | None = None) -> tuple[Parser, Mapping[str, Parser]]:
+    """Return the parser of all, and those of the commands.
+
+    Only *command* is given its options, so that not more is imported than it needs; None: all are.
+    """
+    top = Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [serve] [options]\n       {PROGRAM} COMMAND [options]",
+        description="Wyoming speech-to-text on Deepgram Flux, through a Cloudflare Worker.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", prog=PROGRAM)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, usage="%(prog)s [options]")
+        if command in (None, name):
+            import_module(f".{name}", __package__).add_options(sub)
+            _add_settings(sub, SETTINGS[name])
+    _add_settings(top, {})
+    return top, commands.choices
+
+
+def _add_settings(parser: Parser, settings: Mapping[str, Setting]) -> None:
+    for title in GROUPS:
+        members = [one for one in settings.values() if one.group == title]
+        if members or title == RUNNING:
+            group = parser.add_argument_group(title)
+            for setting in members:
+                _add(group, setting)
+            if title == RUNNING:
+                group.add_argument(
+                    "--version", action="version", version=__version__, help="show the version"
+                )
+                group.add_argument("-h", "--help", action="help", help="show this help")
+
+
+def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    # Values stay text here: what comes from variables and files goes the same way later on.
+    more: dict[str, Any] = {"metavar": _metavar(setting)}
+    if setting.kind == "switch":
+        more = {"action": "store_const", "const": "yes"}
+    elif setting.kind == "name":
+        more |= {"nargs": "?", "const": "yes"}
+    elif setting.kind == "texts" and not setting.secret:
+        more |= {"action": "append"}
+    group.add_argument(
+        flag_of(setting),
+        dest=setting.name,
+        default=argparse.SUPPRESS,
+        help=_help(setting).replace("%", "%%"),
+        **more,
+    )
+
+
+def _metavar(setting: Setting) -> str:
+    if setting.secret:
+        return "PATH"
+    if setting.metavar or setting.limits is None:
+        return setting.metavar
+    low, high = setting.limits
+    return _UNITS.get(setting.unit) or f"{low:g}..{high:g}"
+
+
+def _help(setting: Setting) -> str:
+    text = f"file with {setting.help}" if setting.secret else setting.help
+    if setting.choices:
+        text += f": {setting.listed}"
+    elif setting.kind == "texts" and not setting.secret:
+        text += "; repeatable"
+    usual = setting.usual
+    if setting.unset:
+        return f"{text} (default: {usual})"
+    if isinstance(setting.default, tuple) and usual:
+        return f"{text} (default: {', '.join(setting.default[:2])}, …)"
+    return f"{text} (default {usual})" if usual and usual != "default" else text
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=32, width=100)
+
+
+def _unknown(argument: str, known: Iterable[str]) -> str:
+    flag = argument.partition("=")[0]
+    if not flag.startswith("-"):
+        return f"unexpected argument {argument!r}"
+    # Not the whole argument: somebody may have tried --token=SECRET.
+    if flag == "--token":
+        return "a token is not taken from the command line, which others can read: use --token-file"
+    begun = [one for one in known if len(flag) > 2 and one.startswith(flag)]
+    close = begun[:1] or difflib.get_close_matches(flag, known, n=1)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return f"unknown option {flag}{hint}"

@@ -1,22 +1,15 @@
 """Plays a recording: chunk by chunk, in real time as a microphone would, or as fast as possible."""
 
 import asyncio
-from array import array
 from collections.abc import AsyncIterator, Callable
-from operator import mul
 from typing import Final
 
-from wyoming_flux.audio import FRAME_MS, AudioFormat, Converter, prepare
+from wyoming_flux.audio import FRAME_MS, AudioFormat, Level
 
 from .recording import Recording
 
 CHUNK_MS: Final = 10
 """What satellites send at a time."""
-
-_METER_RATE: Final = 16000
-_METER_FRAME: Final = _METER_RATE // 50
-# -40 dBFS: below is what microphones and rooms make by themselves.
-_SPEECH_POWER: Final = (32768 / 100) ** 2
 
 
 class Player:
@@ -33,31 +26,24 @@ class Player:
         self.seconds = 0.0
         """Audio given so far, silence included."""
         self._recording = recording
-        self._real_time = real_time
+        self._real_time = real_time and not recording.live
         self._on_progress = on_progress
-        self._timed = real_time or recording.live
-        self._meter: SpeechMeter | None = None
         self._began = 0.0
         self._loop = asyncio.get_running_loop()
-
-    async def prepare(self) -> None:
-        """Load what will be needed, so that it does not delay the audio."""
-        source = self._recording.format
-        if self._timed:
-            if not source.matches(_METER_RATE):
-                await asyncio.to_thread(prepare)
-            self._meter = SpeechMeter(source)
+        self._level: Level | None = None
+        if real_time or recording.live:
+            self._level = Level(recording.format)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the recording, each chunk when a microphone would have it."""
         recording = self._recording
-        if not self._real_time or recording.live:
+        if not self._real_time:
             while pcm := await recording.read():
                 # Whoever waits for an answer must get a turn between two chunks.
                 await asyncio.sleep(0)
                 yield self._given(pcm)
             return
-        size = _chunk_bytes(recording.format)
+        size = cut_bytes(recording.format, CHUNK_MS)
         waiting = b""
         while pcm := await recording.read():
             waiting += pcm
@@ -72,7 +58,7 @@ class Player:
         """Go on as a microphone in a silent room, in real time."""
         source = self._recording.format
         # 8-bit samples are unsigned.
-        chunk = (b"\x80" if source.width == 1 else b"\x00") * _chunk_bytes(source)
+        chunk = (b"\x80" if source.width == 1 else b"\x00") * cut_bytes(source, CHUNK_MS)
         until = self.seconds + seconds
         while self.seconds < until:
             yield await self._in_time(chunk)
@@ -80,9 +66,9 @@ class Player:
     @property
     def after_speech_ms(self) -> float | None:
         """Milliseconds from the end of the last speech until now; None when not in real time."""
-        if self._meter is None or self._meter.end is None:
+        if self._level is None or self._level.spoke_at is None:
             return None
-        return (self._loop.time() - self._began - self._meter.end) * 1000
+        return (self._loop.time() - self._level.spoke_at) * 1000
 
     async def _in_time(self, chunk: bytes) -> bytes:
         now = self._loop.time()
@@ -97,41 +83,20 @@ class Player:
         self.seconds += len(chunk) / self._recording.format.bytes_per_second
         if self._recording.live:
             self._began = self._loop.time() - self.seconds
-        if self._meter is not None:
-            self._meter.feed(chunk)
+        if self._level is not None:
+            # When it was due: our own lateness is no later word.
+            self._level.feed(chunk, self._began + self.seconds)
         if self._on_progress is not None:
             self._on_progress(self.seconds)
         return chunk
 
 
-class SpeechMeter:
-    """Finds the end of the last speech: the last 20 ms above -40 dBFS."""
-
-    def __init__(self, source: AudioFormat) -> None:
-        """Measure audio of this format."""
-        self.end: float | None = None
-        """Seconds from the start to the end of the last speech; None: there was none."""
-        self._converter = Converter(source, _METER_RATE)
-        self._samples = array("h")
-        self._frames = 0
-
-    def feed(self, pcm: bytes) -> None:
-        """Take audio."""
-        self._samples.frombytes(self._converter.convert(pcm))
-        whole = len(self._samples) - len(self._samples) % _METER_FRAME
-        for at in range(0, whole, _METER_FRAME):
-            self._frames += 1
-            frame = self._samples[at : at + _METER_FRAME]
-            if sum(map(mul, frame, frame)) > _SPEECH_POWER * _METER_FRAME:
-                self.end = self._frames * _METER_FRAME / _METER_RATE
-        del self._samples[:whole]
-
-
-def _chunk_bytes(source: AudioFormat) -> int:
-    return source.rate * CHUNK_MS // 1000 * source.frame_bytes
+def cut_bytes(source: AudioFormat, milliseconds: int) -> int:
+    """Return the bytes of so much audio, in whole samples."""
+    return source.rate * milliseconds // 1000 * source.frame_bytes
 
 
 def slices(pcm: bytes, source: AudioFormat) -> list[bytes]:
     """Cut *pcm* into pieces of at most 80 ms, each of whole samples but for the last."""
-    size = source.rate * FRAME_MS // 1000 * source.frame_bytes
+    size = cut_bytes(source, FRAME_MS)
     return [pcm[at : at + size] for at in range(0, len(pcm), size)]

@@ -9,9 +9,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from wyoming_flux.audio import AudioFormat
+from wyoming_flux.audio import AudioFormat, PcmReader
 from wyoming_flux.errors import InvalidAudio
-from wyoming_flux.wav import WavReader, is_wav
 
 STDIN: Final = "-"
 _READ: Final = 64 * 1024
@@ -24,7 +23,7 @@ ReadBytes = Callable[[], Awaitable[bytes]]
 class Recording:
     """One stream of PCM. Made by :func:`open_recording`."""
 
-    def __init__(self, name: str, read_bytes: ReadBytes, wav: WavReader | None) -> None:
+    def __init__(self, name: str, read_bytes: ReadBytes, bare: AudioFormat | None) -> None:
         """Read bytes with *read_bytes*, which returns ``b""`` at the end."""
         self.name = name
         self.live = False
@@ -32,47 +31,36 @@ class Recording:
         self.seconds: float | None = None
         """Length, where it is known."""
         self._read_bytes = read_bytes
-        self._wav = wav
-        self._format: AudioFormat | None = None
+        self._reader = PcmReader(bare)
         self._ready = b""
 
     @property
     def format(self) -> AudioFormat:
         """What the audio is."""
-        if self._format is None:
+        if self._reader.format is None:
             raise RuntimeError("the recording was not begun")
-        return self._format
+        return self._reader.format
 
-    async def begin(self, head: bytes, raw: AudioFormat) -> Self:
+    async def begin(self) -> Self:
         """Find out what the audio is. Raises :class:`InvalidAudio`, :class:`OSError`."""
-        if self._wav is None:
-            self._format, self._ready = raw, head
-            self.live = True
-            return self
-        self._ready = self._wav.feed(head)
-        while self._wav.format is None:
+        while self._reader.format is None:
             data = await self._read_bytes()
-            if not data:
-                self._wav.finish()
-            self._ready = self._wav.feed(data)
-        self._format = self._wav.format
-        announced = self._wav.announced
+            self._ready = self._reader.feed(data) if data else self._reader.finish()
+            if not data and self._reader.format is None:
+                raise InvalidAudio("There was no audio on standard input.")
+        announced = self._reader.announced
         if announced is not None and announced < _OPEN_END:
-            self.seconds = announced / self._format.bytes_per_second
+            self.seconds = announced / self.format.bytes_per_second
         return self
 
     async def read(self) -> bytes:
         """Return the next PCM, ``b""`` at the end. Raises :class:`InvalidAudio`, ``OSError``."""
         ready, self._ready = self._ready, b""
-        while not ready:
+        while not ready and not self._reader.complete:
             data = await self._read_bytes()
             if not data:
-                if self._wav is not None:
-                    self._wav.finish()
-                return b""
-            ready = data if self._wav is None else self._wav.feed(data)
-            if self._wav is not None and self._wav.given == self._wav.announced and not ready:
-                return b""
+                return self._reader.finish()
+            ready = self._reader.feed(data)
         return ready
 
 
@@ -84,20 +72,12 @@ async def open_recording(name: str, raw: AudioFormat, stack: AsyncExitStack) -> 
     """
     if name != STDIN:
         file = stack.enter_context(await asyncio.to_thread(_open, name))
-        return await Recording(name, _from_file(file), WavReader()).begin(b"", raw)
+        return await Recording(name, _from_file(file), None).begin()
     if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
         read_bytes = _from_file(sys.stdin.buffer)
     else:
         read_bytes = await _from_pipe(stack)
-    head = b""
-    while (wav := is_wav(head)) is None:
-        data = await read_bytes()
-        if not data:
-            break
-        head += data
-    if not head:
-        raise InvalidAudio("There was no audio on standard input.")
-    recording = await Recording(name, read_bytes, WavReader() if wav else None).begin(head, raw)
+    recording = await Recording(name, read_bytes, raw).begin()
     recording.live = recording.seconds is None
     return recording
 

@@ -76,7 +76,6 @@ async def transcribe(
     the transcript comes; ``fast`` ends the audio with the recording. Raises
     :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
     """
-    await player.prepare()
     client = AsyncClient.from_uri(uri, connect_timeout=CONNECT_TIMEOUT)
     started = time.perf_counter()
     try:

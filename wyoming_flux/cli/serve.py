@@ -1,5 +1,6 @@
 """``wyoming-flux serve``: listen until told to stop."""
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -7,58 +8,45 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector
-from wyoming_flux.server import (
-    DailyMinutes,
-    Server,
-    ServerSettings,
-    UsageFile,
-    parse_network,
-)
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.server import DailyMinutes, Server, UsageFile
+from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
 
-from . import command, configure
-from .options import SERVE
-from .parser import Parser, add_options, make_parser
-from .values import Values
+from . import options
+from .environment import Given
 
 _LOGGER: Final = logging.getLogger(__name__)
 _GRACE: Final = 5.0
 
 
-def parser() -> Parser:
-    """Return the parser of this command."""
-    made = make_parser(
-        SERVE,
-        "Listens for Wyoming clients such as Home Assistant, and turns their audio into text.",
-        "Every option is also a variable: --worker-url is WYOMING_FLUX_WORKER_URL, or a file that"
-        " WYOMING_FLUX_WORKER_URL_FILE names. The token itself may be in WYOMING_FLUX_TOKEN.",
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say what this command does."""
+    parser.description = (
+        "Listens for Wyoming clients such as Home Assistant, and turns their audio into text."
     )
-    add_options(made, SERVE)
-    return made
+    parser.epilog = (
+        "Every option is also a variable: --worker-url is WYOMING_FLUX_WORKER_URL, or a file that"
+        " WYOMING_FLUX_WORKER_URL_FILE names. The token itself may be in WYOMING_FLUX_TOKEN."
+    )
 
 
-def run(argv: list[str]) -> int:
-    """Serve; return 0 once stopped by SIGTERM or SIGINT."""
-    _, values = command.read(SERVE, parser(), argv)
+def run(_: argparse.Namespace, given: Given) -> int:
+    """Serve; return 0 once stopped by SIGTERM or SIGINT. Raises :class:`InvalidSetting`."""
+    endpoint = given.endpoint()
+    flux, cut = given.flux()
+    turn = given.make(UtteranceSettings)
+    settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
+    if cut:
+        _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
+    connector = Connector(endpoint)
     try:
-        endpoint = configure.endpoint(values)
-        flux, cut = configure.flux_settings(values)
-        turn = configure.turn_settings(values)
-        settings = _server_settings(values)
-        if cut:
-            _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
-        connector = Connector(endpoint)
-    except InvalidSetting as error:
-        command.wrong(values.explain(error))
-    try:
-        asyncio.run(_serve(connector, flux, turn, settings, values))
+        asyncio.run(_serve(connector, flux, turn, settings))
     except InvalidSetting as error:
         # Such as a port in use: right in itself, but not here and now.
-        return command.failed(values.explain(error))
+        return options.failed(given.explain(error))
     except KeyboardInterrupt:
         pass  # before the signal handlers were there
     return 0
@@ -69,7 +57,6 @@ async def _serve(
     flux: FluxSettings,
     turn: UtteranceSettings,
     settings: ServerSettings,
-    values: Values,
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -84,11 +71,10 @@ async def _serve(
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
         _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
-        name = values.text("zeroconf")
-        if name is not None:
+        if settings.zeroconf is not None:
             from .announce import announced
 
-            await stack.enter_async_context(announced(server.uri, name))
+            await stack.enter_async_context(announced(server.uri, settings.zeroconf))
         await stopping.wait()
         _LOGGER.info("Stopping")
 
@@ -98,16 +84,6 @@ def _on_signal(stopping: asyncio.Event) -> None:
         # The second time somebody means it.
         os._exit(0)
     stopping.set()
-
-
-def _server_settings(values: Values) -> ServerSettings:
-    fields: dict[str, Any] = values.pick(
-        "uri", "name", "external_vad", "max_connections", "daily_minutes", "debug"
-    )
-    networks = values.texts("allow")
-    if networks is not None:
-        fields["allow"] = tuple(parse_network(one) for one in networks)
-    return ServerSettings(**fields)
 
 
 def _usage_path(settings: ServerSettings) -> Path | None:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 
+from .environment import Given
+
 # Imported when it runs, so that every other command starts without it.
 if TYPE_CHECKING:
     from wyoming_flux.simulator import Connection
@@ -37,17 +39,11 @@ unfinished = true, confidence = 0.6, interim = "what is believed first".
 """
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> argparse.ArgumentParser:
-    """Add the command and its options."""
-    parser = subparsers.add_parser(
-        "simulate",
-        help="run a local Flux for trying out and testing",
-        description="Run a local Flux: the same wire, its own recognizer.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what no other command takes."""
+    parser.description = "Run a local Flux: the same wire, its own recognizer."
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--uri", default="ws://127.0.0.1:8787", help="where to listen; port 0: any (%(default)s)"
     )
@@ -80,10 +76,14 @@ def add_parser(
     parser.add_argument(
         "--any-address", action="store_true", help="allow an address that others can reach"
     )
-    return parser
 
 
-async def run(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, _: Given) -> int:
+    """Serve until told to stop; return the exit code."""
+    return asyncio.run(simulate(arguments))
+
+
+async def simulate(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM: 0; 1 where the port cannot be opened, 2 for wrong options."""
     try:
         options = await asyncio.to_thread(_options, args)

@@ -8,37 +8,34 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from wyoming_flux.address import parse_uri
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
-from wyoming_flux.server.address import parse_uri
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
 
-from . import command, configure, direct, satellite
-from .options import BY_NAME, TRANSCRIBE
+from . import direct, options, satellite
+from .environment import Given
 from .outcome import Display, Outcome
-from .parser import Parser, add_options, make_parser
 from .player import Player
 from .recording import STDIN, Recording, open_recording, parse_raw_format
-from .values import Values
 
 NOTHING: Final = 3
 """Exit code: nothing was heard."""
 
 _RAW: Final = f"{DEFAULT_SAMPLE_RATE}:16:1"
 # What a client can ask of a server; the rest is the server's own business.
-_WISHES: Final = ("language", "keyterm", "keyterms_file", "sensitivity", "debug", "log_format")
+_WISHES: Final = ("language", "keyterms", "keyterms_file", "sensitivity", "debug", "log_format")
 
 
-def parser() -> Parser:
-    """Return the parser of this command."""
-    made = make_parser(
-        TRANSCRIBE,
-        "Turns recordings, or what a microphone hears, into text.",
-        "exit codes: 0 text from each file, 1 an error, 2 a wrong option, 3 nothing heard in one",
-        usage="%(prog)s FILE... [options]",
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what no other command takes."""
+    parser.usage = "%(prog)s FILE... [options]"
+    parser.description = "Turns recordings, or what a microphone hears, into text."
+    parser.epilog = (
+        "exit codes: 0 text from each file, 1 an error, 2 a wrong option, 3 nothing heard in one"
     )
-    group = made.add_argument_group("what to transcribe")
+    group = parser.add_argument_group("what to transcribe")
     group.add_argument(
         "files",
         nargs="*",
@@ -49,7 +46,7 @@ def parser() -> Parser:
     group.add_argument(
         "--raw", metavar="FORMAT", default=_RAW, help=f"RATE:BITS:CHANNELS of raw input ({_RAW})"
     )
-    group = made.add_argument_group("how")
+    group = parser.add_argument_group("how")
     group.add_argument(
         "--via",
         metavar="URI",
@@ -66,8 +63,6 @@ def parser() -> Parser:
     group.add_argument(
         "--verbose", action="store_true", help="say on standard error what happens, and when"
     )
-    add_options(made, TRANSCRIBE)
-    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,68 +74,62 @@ class _Job:
     wish: satellite.Wish
     connector: Connector | None
     flux: FluxSettings
-    values: Values
+    given: Given
 
     def turn_settings(self, *, live: bool) -> UtteranceSettings:
         """A file is answered as a whole; who speaks into a microphone waits for the answer."""
         usual = "end-of-turn" if live else "audio-stop"
-        return configure.turn_settings(self.values, answer_on=usual, wake_phrases=())
+        return self.given.make(UtteranceSettings, answer_on=usual, wake_phrases=())
 
 
-def run(argv: list[str]) -> int:
-    """Transcribe; return the exit code."""
-    made = parser()
-    arguments, values = command.read(TRANSCRIBE, made, argv, level=logging.WARNING)
+def run(arguments: argparse.Namespace, given: Given) -> int:
+    """Transcribe; return the exit code. Raises :class:`InvalidSetting`."""
     if not arguments.files:
-        made.error("name a WAV file, or - for standard input")
+        raise InvalidSetting("", "name a WAV file, or - for standard input")
     if arguments.files.count(STDIN) > 1:
-        made.error("standard input can be read once only")
-    try:
-        job = _prepare(arguments, values)
-    except InvalidSetting as error:
-        command.wrong(values.explain(error))
-    return asyncio.run(_transcribe_all(job))
+        raise InvalidSetting("", "standard input can be read once only")
+    return asyncio.run(_transcribe_all(_prepare(arguments, given)))
 
 
-def _prepare(arguments: argparse.Namespace, values: Values) -> _Job:
+def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
     try:
         raw = parse_raw_format(arguments.raw)
     except (ValueError, WyomingFluxError) as error:
         raise InvalidSetting("", f"--raw: {error}") from None
-    flux, cut = configure.flux_settings(values)
+    flux, cut = given.flux()
     if cut:
         logging.getLogger(__name__).warning("%d key terms do not fit within Flux's limits", cut)
-    configure.turn_settings(values)
+    given.make(UtteranceSettings)
     connector = None
     wish = satellite.Wish()
     if arguments.via is None:
-        endpoint = configure.endpoint(values)
+        endpoint = given.endpoint()
         endpoint.check(flux)
         connector = Connector(endpoint)
     else:
-        _check_via(arguments.via, values)
+        _check_via(arguments.via, given)
         wish = satellite.Wish(
-            language=values.text("language"),
+            language=flux.language,
             keyterms=flux.keyterms,
-            sensitivity=values.text("sensitivity"),
+            sensitivity=given.values.get("sensitivity"),
         )
-    return _Job(arguments, raw, wish, connector, flux, values)
+    return _Job(arguments, raw, wish, connector, flux, given)
 
 
-def _check_via(uri: str, values: Values) -> None:
+def _check_via(uri: str, given: Given) -> None:
     try:
         parse_uri(uri)
     except InvalidSetting as error:
         raise InvalidSetting("", f"--via: {error}") from None
-    for name, source in values.sources.items():
+    for name, source in given.sources.items():
         # Variables may be meant for the server that runs beside us; flags are not.
-        if name not in _WISHES and source == BY_NAME[name].flag:
+        if name not in _WISHES and source.startswith("--"):
             raise InvalidSetting("", f"{source} has no effect with --via: it is the server's")
 
 
 async def _transcribe_all(job: _Job) -> int:
     codes = [await _transcribe_one(name, job) for name in job.arguments.files]
-    return next((code for code in (command.ERROR, NOTHING) if code in codes), 0)
+    return next((code for code in (options.ERROR, NOTHING) if code in codes), 0)
 
 
 async def _transcribe_one(name: str, job: _Job) -> int:
@@ -160,13 +149,13 @@ async def _transcribe_one(name: str, job: _Job) -> int:
     except WyomingFluxError as error:
         code = error.server_code if isinstance(error, satellite.ServerError) else error.code
         display.failed(str(error), code or "internal")
-        return command.ERROR
+        return options.ERROR
     except OSError as error:
         display.failed(f"cannot be read: {os_reason(error)}", "unreadable")
-        return command.ERROR
+        return options.ERROR
     display.done(outcome)
     if outcome.missing:
-        return command.failed(
+        return options.failed(
             f"{name}: the connection was lost for good: {outcome.missing:.1f} s of the recording"
             " are missing in the text"
         )

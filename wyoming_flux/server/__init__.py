@@ -1,9 +1,11 @@
 """Speaking Wyoming."""
 
-from .access import NEARBY, Network, parse_network
+from wyoming_flux.address import NEARBY, Network, parse_network
+from wyoming_flux.settings import ServerSettings
+
 from .report import TurnReport
 from .server import Server
-from .settings import Limits, ServerSettings
+from .settings import Limits
 from .usage import DailyMinutes, UsageFile
 
 __all__ = [

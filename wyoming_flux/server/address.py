@@ -1,59 +1,18 @@
-"""Where to listen: a URI becomes an address, an address becomes listening sockets."""
+"""Where to listen: an address becomes listening sockets."""
 
 import asyncio
 import os
 import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from wyoming_flux.address import Address
 from wyoming_flux.errors import InvalidSetting, os_reason
 
 _BACKLOG: Final = 256
 _PROBE_TIMEOUT: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Either a host and port, or the path of a Unix socket."""
-
-    host: str = ""
-    port: int = 0
-    path: Path | None = None
-
-    def __str__(self) -> str:
-        """Return the URI of this address."""
-        if self.path is not None:
-            return f"unix://{self.path}"
-        return (
-            f"tcp://[{self.host}]:{self.port}"
-            if ":" in self.host
-            else (f"tcp://{self.host}:{self.port}")
-        )
-
-
-def parse_uri(uri: str) -> Address:
-    """Return the address of ``tcp://host:port`` or ``unix:///path``.
-
-    Raises :class:`InvalidSetting` (``uri``).
-    """
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _wrong(uri) from None
-    if parts.scheme == "unix":
-        # unix://name/x has a host, which is a forgotten slash.
-        if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
-            raise InvalidSetting("uri", f"uri needs a full path, as in unix:///run/x, not {uri!r}")
-        return Address(path=Path(parts.path))
-    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username
-    if parts.scheme != "tcp" or not host or port is None or extra:
-        raise _wrong(uri)
-    return Address(host=host, port=port)
 
 
 async def listen(
@@ -91,12 +50,6 @@ async def listen(
 def remove_socket(path: Path) -> None:
     """Remove the file of a Unix socket that was closed (Python does so from 3.13 on)."""
     path.unlink(missing_ok=True)
-
-
-def _wrong(uri: str) -> InvalidSetting:
-    return InvalidSetting(
-        "uri", f"uri must be like tcp://0.0.0.0:10300 or unix:///run/flux.sock, not {uri!r}"
-    )
 
 
 def _clear(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from wyoming_flux.errors import Busy
 from wyoming_flux.flux import Connector
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber
 
 from .access import is_allowed
@@ -19,7 +19,7 @@ from .events import encode
 from .info import build_info
 from .report import TurnReport
 from .service import Service, TranscriberFactory
-from .settings import Limits, ServerSettings
+from .settings import Limits
 from .usage import DailyMinutes
 
 _LOGGER = logging.getLogger(__name__)

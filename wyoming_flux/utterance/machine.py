@@ -121,6 +121,7 @@ class Machine:
         # An assistant's limits: seconds listened to a stream that speaks; until when to hold.
         self._listened = 0.0
         self._text_since: float | None = None
+        self._hold_for = settings.effective_hold(flux.sensitivity) / 1000
         self._hold: tuple[int, float] = (0, 0.0)
         self._connect()
 
@@ -382,7 +383,7 @@ class Machine:
             self._end_of_turn(stream)
 
     def _end_of_turn(self, stream: Stream) -> None:
-        hold = self._settings.hold / 1000
+        hold = self._hold_for
         if not hold:
             self._answer(Trigger.END_OF_TURN, with_open=False)
             return

@@ -9,16 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wyoming_flux import __version__
+from wyoming_flux.declare import settings_of
 from wyoming_flux.flux import Endpoint
 from wyoming_flux.keyterms import merge
-from wyoming_flux.settings import (
-    EAGER_EOT_THRESHOLD_RANGE,
-    EOT_THRESHOLD_RANGE,
-    EOT_TIMEOUT_MS_RANGE,
-    MAX_TAG_CHARACTERS,
-    SAMPLE_RATES,
-    FluxSettings,
-)
+from wyoming_flux.settings import SAMPLE_RATES, FluxSettings
 
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import FarEnd, StartWorker, Workerd
@@ -218,17 +212,19 @@ def flux_settings(draw: st.DrawFn) -> FluxSettings:
             st.none() | st.sampled_from(limits) | st.floats(*limits).map(lambda x: round(x, 3))
         )
 
-    eot, eager = within(EOT_THRESHOLD_RANGE), within(EAGER_EOT_THRESHOLD_RANGE)
+    known = settings_of(FluxSettings)
+    eot = within(known["eot_threshold"].limits)
+    eager = within(known["eager_eot_threshold"].limits)
     if eager is not None and eager > (0.7 if eot is None else eot):
         eager = None
     return FluxSettings(
         sample_rate=draw(st.sampled_from(SAMPLE_RATES)),
         eot_threshold=eot,
         eager_eot_threshold=eager,
-        eot_timeout_ms=draw(st.none() | st.integers(*EOT_TIMEOUT_MS_RANGE)),
+        eot_timeout_ms=draw(st.none() | st.integers(*known["eot_timeout_ms"].limits)),
         keyterms=merge(draw(st.lists(st.text(max_size=120), max_size=120))).terms,
         mip_opt_out=draw(st.booleans()),
-        tag=draw(st.none() | PRINTABLE.map(lambda text: text[:MAX_TAG_CHARACTERS])),
+        tag=draw(st.none() | PRINTABLE.map(lambda text: text[: known["tag"].longest])),
     )
 
 

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wyoming_flux import resample
-from wyoming_flux.audio import FRAME_MS, INPUT_RATES, AudioFormat, Converter, prepare
+from wyoming_flux.audio import FRAME_MS, INPUT_RATES, AudioFormat, Converter, prepare, resample
 from wyoming_flux.errors import InvalidAudio, InvalidSetting
 from wyoming_flux.settings import SAMPLE_RATES
 
@@ -103,7 +102,7 @@ def test_passthrough_does_not_import_numpy() -> None:
     code = """if True:
         import sys
         from wyoming_flux.audio import AudioFormat, Converter
-        from wyoming_flux.wav import WavReader
+        from wyoming_flux.audio.wav import WavReader
         import wyoming_flux.keyterms
         converter = Converter(AudioFormat(16000, 2, 1), 16000)
         converter.convert(b"abc") + converter.convert(b"d") + converter.flush()

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wyoming_flux.audio import AudioFormat
+from wyoming_flux.audio.wav import WavReader, is_wav
 from wyoming_flux.errors import InvalidAudio
-from wyoming_flux.wav import WavReader, is_wav
 
 PCM = bytes(range(256)) * 2
 GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")

@@ -1,13 +1,11 @@
-"""What a person sees of one file, and how the end of speech is found."""
+"""What a person sees of one file."""
 
 import io
 import json
 
 import pytest
 
-from wyoming_flux.audio import AudioFormat
 from wyoming_flux.cli.outcome import Display, Outcome
-from wyoming_flux.cli.player import SpeechMeter
 from wyoming_flux.utterance import Trigger
 
 
@@ -114,20 +112,3 @@ def test_verbose_tells_what_happens_and_when() -> None:
     shown.begin(None)
     shown.event("audio-stop")
     assert err.getvalue() == "   0.00 s  connecting\n   1.50 s  audio-stop\n"
-
-
-@pytest.mark.parametrize("size", [1, 7, 320, 4096])
-def test_the_end_of_speech_is_found(spoken, size: int) -> None:
-    """However the audio is cut, the end is that of the last 20 ms with voice in them."""
-    pcm = spoken(0.3, 1.0, 0.7)
-    meter = SpeechMeter(AudioFormat(16000, 2, 1))
-    for at in range(0, len(pcm), size):
-        meter.feed(pcm[at : at + size])
-    assert meter.end == pytest.approx(1.3, abs=0.021)
-
-
-def test_silence_has_no_end_of_speech(spoken) -> None:
-    """Where nobody spoke there is nothing to count from."""
-    meter = SpeechMeter(AudioFormat(16000, 2, 1))
-    meter.feed(spoken(1.0))
-    assert meter.end is None

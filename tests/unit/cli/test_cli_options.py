@@ -1,20 +1,27 @@
 """Options from the command line, the environment and files."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wyoming_flux.cli import configure, main, values
-from wyoming_flux.cli.options import OPTIONS, Option, options_of
-from wyoming_flux.cli.parser import add_options, make_parser
+from wyoming_flux.cli import environment, main, options
+from wyoming_flux.cli.environment import Given
+from wyoming_flux.cli.options import (
+    COMMANDS,
+    SETTINGS,
+    file_variable_of,
+    flag_of,
+    variable_of,
+)
+from wyoming_flux.declare import Setting
 from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.settings import UtteranceSettings
 
 DESIGNED = (
     "--uri --worker-url --route --token-file --header-file --sample-rate --model --language"
     " --keyterm --keyterms-file --sensitivity --eot-threshold --eager-eot-threshold"
-    " --eot-timeout-ms --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
+    " --eot-timeout-ms --hold --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
     " --wake-phrase --external-vad --name --allow --max-connections --daily-minutes --zeroconf"
     " --log-format --debug"
 ).split()
@@ -23,11 +30,16 @@ DESIGNED = (
 VALID = {
     "worker_url": "wss://flux.example.workers.dev",
     "token": "s3cret-token",
-    "header": "X-Name: value",
+    "headers": "X-Name: value",
     "route": "worker",
     "sample_rate": "16000",
     "eot_threshold": "0.7",
     "eot_timeout_ms": "2000",
+    "hold": "500",
+    "sensitivity": "relaxed",
+    "model": "flux-general-multi",
+    "answer_on": "audio-stop",
+    "allow": "10.0.0.0/8",
     "eager_eot_threshold": "0.5",
     "no_speech_timeout": "8",
     "max_turn": "20",
@@ -40,72 +52,72 @@ VALID = {
 }
 
 
-def read(command: str, *argv: str, **environment: str) -> values.Values:
-    """Read the options of a command."""
-    parser = make_parser(command, "")
-    add_options(parser, command)
-    return values.read(command, parser.parse_known_flags(list(argv)), environment)
+def read(command: str, *argv: str, **variables: str) -> Given:
+    """Read the settings of a command."""
+    return environment.collect(SETTINGS[command], vars(options.parse([command, *argv])), variables)
 
 
 def test_serve_has_the_options_of_the_design() -> None:
     """The list of options is the one in the design, no more and no less."""
-    assert sorted(option.flag for option in options_of("serve")) == sorted(DESIGNED)
+    assert sorted(map(flag_of, SETTINGS["serve"].values())) == sorted(DESIGNED)
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_each_option_has_a_variable_and_a_file(option: Option, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", SETTINGS["serve"].values(), ids=lambda setting: setting.name)
+def test_each_option_has_a_variable_and_a_file(setting: Setting, tmp_path: Path) -> None:
     """Flag, variable and file give the same value."""
-    text = VALID.get(option.name, "some text")
+    name = setting.name
+    text = VALID.get(name, "some text")
     path = tmp_path / "value"
     path.write_text(f"{text}\n")
-    command = next(iter(option.commands))
-    found = [read(command, **{option.variable: text})]
-    if option.file_variable is not None:
-        found.append(read(command, **{option.file_variable: str(path)}))
-    if option.switch:
-        found.append(read(command, option.flag))
+    found = [read("serve", **{variable_of(setting): text})]
+    assert found[0].sources[name] == "WYOMING_FLUX_" + setting.option.upper()
+    if (variable := file_variable_of(setting)) is not None:
+        found.append(read("serve", **{variable: str(path)}))
+    if setting.kind == "switch":
+        found.append(read("serve", flag_of(setting)))
     else:
-        found.append(read(command, option.flag, str(path) if option.secret else text))
-    assert all(one.given == found[0].given for one in found)
-    assert option.name in found[0].given
-    assert option.variable == "WYOMING_FLUX_" + option.name.upper()
+        found.append(read("serve", flag_of(setting), str(path) if setting.secret else text))
+    assert all(one.values == found[0].values for one in found)
+    assert name in found[0].values
 
 
 def test_the_command_line_wins_over_the_environment() -> None:
     """A flag is meant for this run, a variable for all."""
     found = read("serve", "--name", "here", WYOMING_FLUX_NAME="there")
-    assert found.text("name") == "here"
+    assert found.values["name"] == "here"
     assert found.sources["name"] == "--name"
+
+
+def test_what_was_given_wins_over_what_is_usual() -> None:
+    """A command may have defaults of its own; they give way."""
+    found = read("transcribe", "--answer-on", "end-of-turn")
+    made = found.make(UtteranceSettings, answer_on="audio-stop", wake_phrases=())
+    assert (made.answer_on, made.wake_phrases) == ("end-of-turn", ())
 
 
 def test_an_empty_variable_is_not_set() -> None:
     """Compose files hand over variables that nobody has filled in."""
-    assert read("serve", WYOMING_FLUX_NAME="", WYOMING_FLUX_TOKEN_FILE=" ").given == {}
+    assert read("serve", WYOMING_FLUX_NAME="", WYOMING_FLUX_TOKEN_FILE=" ").values == {}
 
 
 def test_repeated_options() -> None:
     """Flags are repeated; variables and files hold several values."""
-    assert read("serve", "--keyterm", "Nabu", "--keyterm", "Casa").texts("keyterm") == (
-        "Nabu",
-        "Casa",
-    )
-    assert read("serve", WYOMING_FLUX_KEYTERM="Nabu, Casa\nFlux").texts("keyterm") == (
-        "Nabu",
-        "Casa",
-        "Flux",
-    )
+    flags = read("serve", "--keyterm", "Nabu", "--keyterm", "Casa")
+    assert flags.values["keyterms"] == ("Nabu", "Casa")
+    variable = read("serve", WYOMING_FLUX_KEYTERM="Nabu, Casa\nFlux")
+    assert variable.values["keyterms"] == ("Nabu", "Casa", "Flux")
 
 
 @pytest.mark.parametrize("word", ["none", "None", ""])
 def test_no_wake_phrases(word: str) -> None:
     """All wake phrases can be taken away."""
     found = read("serve", "--wake-phrase", word)
-    assert configure.turn_settings(found).wake_phrases == ()
+    assert found.make(UtteranceSettings).wake_phrases == ()
 
 
 def test_a_switch_can_be_off() -> None:
     """A variable can say no."""
-    assert read("serve", WYOMING_FLUX_DEBUG="off").get("debug") is False
+    assert read("serve", WYOMING_FLUX_DEBUG="off").values["debug"] is False
 
 
 @pytest.mark.parametrize(
@@ -114,7 +126,7 @@ def test_a_switch_can_be_off() -> None:
 )
 def test_zeroconf_takes_a_name_or_none(argv: tuple[str, ...], name: str | None) -> None:
     """Without a name the usual one is announced."""
-    assert read("serve", *argv).text("zeroconf") == name
+    assert read("serve", *argv).values.get("zeroconf") == name
 
 
 def test_headers_keep_their_commas(tmp_path: Path) -> None:
@@ -122,7 +134,7 @@ def test_headers_keep_their_commas(tmp_path: Path) -> None:
     path = tmp_path / "headers"
     path.write_text("# Cloudflare Access\nCF-Access-Client-Id: a,b\nX: y: z\n")
     found = read("serve", "--worker-url", "wss://x.example", "--header-file", str(path))
-    assert dict(configure.endpoint(found).headers) == {"CF-Access-Client-Id": "a,b", "X": "y: z"}
+    assert dict(found.endpoint().headers) == {"CF-Access-Client-Id": "a,b", "X": "y: z"}
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
@@ -146,17 +158,21 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], sentence: str) -
     assert "s3cret" not in str(caught.value)
 
 
-def test_an_empty_file_is_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"\n", "is empty"), (b"x" * 300_000, "is too large"), (b"\xff\xfe", "is not text")],
+)
+def test_a_wrong_file_is_a_mistake(content: bytes, fault: str, tmp_path: Path) -> None:
     """An empty token would be sent as none, and look like a wrong one."""
     path = tmp_path / "token"
-    path.write_text("\n")
-    with pytest.raises(InvalidSetting, match=r"--token-file: the file .* is empty"):
+    path.write_bytes(content)
+    with pytest.raises(InvalidSetting, match=f"--token-file: the file .* {fault}"):
         read("serve", "--token-file", str(path))
 
 
 def test_unknown_variables_are_told_with_a_hint() -> None:
     """A misspelt variable would have no effect otherwise."""
-    warnings = values.unknown_variables(
+    warnings = environment.unknown_variables(
         {"WYOMING_FLUX_WORKR_URL": "x", "WYOMING_FLUX_NAME": "x", "HOME": "/"}
     )
     assert len(warnings) == 1
@@ -169,14 +185,16 @@ def test_secrets_are_not_shown() -> None:
     found = read(
         "serve", WYOMING_FLUX_TOKEN="s3cret", WYOMING_FLUX_WORKER_URL="wss://x.workers.dev"
     )
-    assert found.text("token") == "s3cret"
+    assert found.values["token"] == "s3cret"
     assert "s3cret" not in repr(found)
-    assert "s3cret" not in repr(configure.endpoint(found))
+    assert "s3cret" not in repr(found.endpoint())
 
 
 USAGE: list[tuple[list[str], str]] = [
     (["serve", "--worker-url", "ftp://x"], "--worker-url: the Worker URL must look like"),
     (["serve"], "the URL of your Worker is missing"),
+    (["--tok", "x"], "unknown option --tok, did you mean --token-file?"),
+    (["serve", "--tok=s3cret"], "unknown option --tok, did you mean --token-file?"),
     (["--worker-ulr", "x"], "unknown option --worker-ulr, did you mean --worker-url?"),
     (["serve", "--token=s3cret"], "a token is not taken from the command line"),
     (["serve", "--token", "s3cret"], "a token is not taken from the command line"),
@@ -207,7 +225,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 ) -> None:
     """What is wrong is told in one line that names the option, without a traceback or a secret."""
     monkeypatch.delenv("WYOMING_FLUX_WORKER_URL", raising=False)
-    monkeypatch.setattr("wyoming_flux.cli.logs.set_up", lambda **_: None)
+    monkeypatch.setattr("wyoming_flux.cli.set_up_log", lambda **_: None)
     assert main(argv) == 2
     told = capsys.readouterr()
     assert told.out == ""
@@ -216,7 +234,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert "s3cret" not in told.err
 
 
-@pytest.mark.parametrize("command", ["", "serve", "transcribe", "check", "health", "simulate"])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_short_and_complete(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command has a help that fits on two screens and 100 columns."""
     assert main([*([command] if command else []), "--help"]) == 0
@@ -225,17 +243,23 @@ def test_help_is_short_and_complete(command: str, capsys: pytest.CaptureFixture[
     assert max(map(len, told)) <= 100
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["serve", "--version"]])
+@pytest.mark.parametrize(
+    "argv", [["--version"], ["version"], *([name, "--version"] for name in COMMANDS)]
+)
 def test_version(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The version is printed alone."""
     assert main(argv) == 0
     assert capsys.readouterr().out.strip().count(".") == 2
 
 
-def test_arguments_stay_a_namespace() -> None:
-    """Flags are not shortened, so that a new option never changes the meaning of an old line."""
-    parser = make_parser("serve", "")
-    add_options(parser, "serve")
-    with pytest.raises(SystemExit):
-        parser.parse_known_flags(["--worker", "x"])
-    assert isinstance(parser.parse_known_flags([]), argparse.Namespace)
+@pytest.mark.parametrize("shortened", ["--worker", "--worker-ur", "--real", "--js"])
+def test_flags_are_not_shortened(shortened: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new option never changes the meaning of an old line."""
+    assert main(["transcribe", "x.wav", shortened, "x"]) == 2
+    assert f"unknown option {shortened}, did you mean --" in capsys.readouterr().err
+
+
+def test_a_wrong_variable_does_not_matter_where_a_flag_wins() -> None:
+    """What is not used is not read, and the help is always there."""
+    found = read("serve", "--sample-rate", "8000", WYOMING_FLUX_SAMPLE_RATE="fast")
+    assert found.values["sample_rate"] == 8000

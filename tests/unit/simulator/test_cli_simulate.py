@@ -19,8 +19,8 @@ from wyoming_flux.cli import simulate
 def parsed(*words: str) -> argparse.Namespace:
     """Arguments as the command line gives them."""
     parser = argparse.ArgumentParser()
-    simulate.add_parser(parser.add_subparsers())
-    return parser.parse_args(["simulate", *words])
+    simulate.add_options(parser)
+    return parser.parse_args(words)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_wrong_options_are_explained(
     """One line on standard error, exit code 2."""
     if "--recognizer" not in words and "--script" not in words:
         words = ["--recognizer", "script", *words]
-    assert await simulate.run(parsed(*words)) == 2
+    assert await simulate.simulate(parsed(*words)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("wyoming-flux simulate: ")
@@ -69,7 +69,7 @@ async def test_without_pocketsphinx_it_says_what_to_install(
     """The extra's name, and what works without it."""
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     monkeypatch.setattr("wyoming_flux.simulator.sphinx._spare", [])
-    assert await simulate.run(parsed("--recognizer", "pocketsphinx")) == 2
+    assert await simulate.simulate(parsed("--recognizer", "pocketsphinx")) == 2
     err = capsys.readouterr().err
     assert "pip install 'wyoming-flux[simulator]'" in err
     assert err.count("\n") == 1
@@ -79,7 +79,7 @@ async def test_a_taken_port_is_explained(capsys: pytest.CaptureFixture[str]) -> 
     """Exit code 1: the options were right."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         uri = f"ws://127.0.0.1:{taken.getsockname()[1]}"
-        assert await simulate.run(parsed("--uri", uri, "--recognizer", "script")) == 1
+        assert await simulate.simulate(parsed("--uri", uri, "--recognizer", "script")) == 1
     err = capsys.readouterr().err
     assert uri in err
     assert err.count("\n") == 1
@@ -90,7 +90,7 @@ async def test_an_empty_token_is_none(tmp_path: Path, capsys: pytest.CaptureFixt
     path = tmp_path / "token"
     path.write_text("\n")
     words = ["--recognizer", "script", "--token-file", str(path)]
-    assert await simulate.run(parsed(*words)) == 2
+    assert await simulate.simulate(parsed(*words)) == 2
     assert "is empty" in capsys.readouterr().err
 
 
@@ -116,7 +116,7 @@ async def test_a_run(
             return output.write(text)
 
     monkeypatch.setattr(sys, "stdout", Output())
-    running = asyncio.create_task(simulate.run(parsed(*words)))
+    running = asyncio.create_task(simulate.simulate(parsed(*words)))
     async with asyncio.timeout(10):
         url = (await lines.get()).split()[-1]
     headers = {"Authorization": "Bearer sesame"}

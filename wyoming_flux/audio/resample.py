@@ -1,4 +1,4 @@
-"""The computing part of :mod:`wyoming_flux.audio`: mixing and resampling with numpy.
+"""The computing part of :mod:`.convert`: mixing and resampling with numpy.
 
 Imported only when audio has to be computed; nothing else in the library imports numpy.
 
@@ -14,19 +14,17 @@ A block is a batch of small matrix products (:class:`_Plan`), because that is wh
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidAudio
+from wyoming_flux.errors import InvalidAudio
 
-if TYPE_CHECKING:
-    from .audio import AudioFormat
+from .format import FRAME_MS, AudioFormat
 
 Samples = NDArray[np.float32]
 
-BLOCK_MS: Final = 80
 TRANSITION: Final = 0.1
 """Width of the transition band in parts of the lower rate: from 0.45 to 0.55 of it."""
 ATTENUATION_DB: Final = 88.0
@@ -69,7 +67,7 @@ class Mixer:
 class Resampler:
     """One stream from one rate to another, in blocks of 80 ms."""
 
-    def __init__(self, source: "AudioFormat", sample_rate: int) -> None:
+    def __init__(self, source: AudioFormat, sample_rate: int) -> None:
         """Take the format of the input and the rate of the output in Hz."""
         self._plan = _plan(source.rate, sample_rate)
         self._mixer = Mixer(source.width, source.channels)
@@ -174,8 +172,8 @@ class _Plan:
 def _plan(rate_in: int, rate_out: int) -> _Plan:
     common = math.gcd(rate_in, rate_out)
     up, down = rate_out // common, rate_in // common
-    block_in, odd_in = divmod(rate_in * BLOCK_MS, 1000)
-    block_out, odd_out = divmod(rate_out * BLOCK_MS, 1000)
+    block_in, odd_in = divmod(rate_in * FRAME_MS, 1000)
+    block_out, odd_out = divmod(rate_out * FRAME_MS, 1000)
     if odd_in or odd_out:
         raise InvalidAudio(f"Audio cannot be converted from {rate_in} Hz to {rate_out} Hz.")
     response = _low_pass(max(up, down))

@@ -9,8 +9,9 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from .audio import AudioFormat
-from .errors import InvalidAudio
+from wyoming_flux.errors import InvalidAudio
+
+from .format import AudioFormat
 
 RIFF_HEADER: Final = 12
 """Bytes that tell a WAV from anything else: ``RIFF``, a length, ``WAVE``."""

@@ -1,0 +1,55 @@
+"""When somebody spoke last."""
+
+import pytest
+
+from wyoming_flux.audio import AudioFormat, Level
+
+
+def widened(pcm: bytes, width: int, channels: int) -> bytes:
+    """The same 16-bit mono audio in another format."""
+    samples = [pcm[at : at + 2] for at in range(0, len(pcm), 2)]
+    if width == 1:
+        return b"".join(bytes([sample[1] ^ 0x80]) * channels for sample in samples)
+    return b"".join((bytes(width - 2) + sample) * channels for sample in samples)
+
+
+def spoke_at(pcm: bytes, source: AudioFormat, size: int = 320) -> float | None:
+    """When somebody spoke last in audio that comes in real time, in pieces, from 100 s on."""
+    level = Level(source)
+    for at in range(0, len(pcm), size):
+        piece = pcm[at : at + size]
+        level.feed(piece, 100 + (at + len(piece)) / source.bytes_per_second)
+    return level.spoke_at
+
+
+@pytest.mark.parametrize("size", [1, 7, 320, 4096, 48000])
+@pytest.mark.parametrize(
+    "source",
+    [AudioFormat(16000, 2, 1), AudioFormat(16000, 1, 1), AudioFormat(16000, 3, 2)],
+    ids=lambda source: f"{8 * source.width}x{source.channels}",
+)
+def test_the_end_of_speech_is_found(spoken, source: AudioFormat, size: int) -> None:
+    """In any format and however it is cut, the end is that of the last 20 ms with voice."""
+    pcm = widened(spoken(0.3, 1.0, 0.7), source.width, source.channels)
+    assert spoke_at(pcm, source, size) == pytest.approx(101.3, abs=0.021)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize("sample", [400, -400])
+def test_quiet_speech_is_heard(sample: int, width: int) -> None:
+    """A peak of 400 of 32768 on one side is speech, in every bit of it."""
+    pcm = sample.to_bytes(2, "little", signed=True) + bytes(638)
+    source = AudioFormat(16000, width, 1)
+    assert spoke_at(widened(pcm, width, 1), source) == pytest.approx(100.02)
+
+
+def test_silence_has_no_end_of_speech(spoken) -> None:
+    """Where nobody spoke there is nothing to count from."""
+    assert spoke_at(spoken(1.0), AudioFormat(16000, 2, 1)) is None
+
+
+def test_what_a_room_makes_by_itself_is_no_speech() -> None:
+    """Noise 26 dB below the speaker goes on for ever; the speech has ended nevertheless."""
+    loud = (16000).to_bytes(2, "little") * 16000
+    noise = (800).to_bytes(2, "little") * 16000
+    assert spoke_at(loud + noise, AudioFormat(16000, 2, 1)) == pytest.approx(101)

@@ -1,0 +1,60 @@
+"""When did somebody speak last? Estimated from loudness, for response times alone.
+
+Flux does not tell (its messages need no word times), and while a microphone stays open the last
+audio always came just now.
+"""
+
+from typing import Final
+
+from .format import AudioFormat
+
+LOOK_MS: Final = 20
+"""Length of what is judged at once."""
+FLOOR: Final = 300
+"""Peak of 16-bit samples (about -41 dBFS) below which nothing is speech."""
+RELATIVE: Final = 10
+"""What has one tenth (-20 dB) of the loudest peak so far still counts as speech."""
+
+# 8-bit samples are unsigned: as signed ones.
+_SIGNED: Final = bytes(value ^ 0x80 for value in range(256))
+
+
+class Level:
+    """Remembers when the last loud piece of the audio was spoken.
+
+    How the audio is cut into chunks makes no difference.
+    """
+
+    def __init__(self, source: AudioFormat) -> None:
+        """Take the format of the audio."""
+        # When, in seconds of the clock that `feed` is told; None until somebody spoke.
+        self.spoke_at: float | None = None
+        self._source = source
+        self._size = source.rate * LOOK_MS // 1000 * source.frame_bytes
+        self._waiting = bytearray()
+        self._loudest = FLOOR
+
+    def feed(self, pcm: bytes, now: float) -> None:
+        """Take the next audio, of any length, the last of which was spoken *now*."""
+        self._waiting += pcm
+        whole = len(self._waiting) - len(self._waiting) % self._size
+        for end in range(self._size, whole + 1, self._size):
+            peak = _peak(self._waiting[end - self._size : end], self._source.width)
+            self._loudest = max(self._loudest, peak)
+            if peak > max(FLOOR, self._loudest // RELATIVE):
+                after = (len(self._waiting) - end) / self._source.bytes_per_second
+                self.spoke_at = now - after
+        del self._waiting[:whole]
+
+
+def _peak(pcm: bytearray, width: int) -> int:
+    """Return the largest of all samples, whatever their sign, as of 16 bit."""
+    if width == 2:
+        upper = pcm
+    else:
+        upper = bytearray(2 * (len(pcm) // width))
+        upper[1::2] = pcm.translate(_SIGNED) if width == 1 else pcm[width - 1 :: width]
+        if width > 2:
+            upper[0::2] = pcm[width - 2 :: width]
+    samples = memoryview(upper).cast("h")
+    return max(abs(max(samples)), abs(min(samples)))
