@@ -28,7 +28,7 @@ from .foreign import one_line
 
 # What the body's code means, whatever the status. Workers AI: developers.cloudflare.com,
 # workers-ai/platform/errors; 4006, 5030, 8005 and 3021 were seen but are not documented there.
-# Deepgram: docs/errors. The Worker's own are in worker/src/index.ts.
+# Deepgram: docs/errors. The Worker's own are in worker/src/index.js.
 _AUTH: Final = frozenset({"10000", "INVALID_AUTH", "unauthorized"})
 _QUOTA: Final = frozenset({"3036", "4006", "1027"})
 _PAYMENT: Final = frozenset({"5035", "3023", "ASR_PAYMENT_REQUIRED"})
