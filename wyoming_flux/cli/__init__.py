@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "serve": "listen for Wyoming clients (also without naming a command)",
     "transcribe": "turn WAV files or a microphone into text",
     "check": "connect to Flux once and say what is there, or what is wrong",
+    "deploy": "put the Worker into your Cloudflare account, or renew it there",
     "health": "ask a running server whether it is there, for containers",
     "simulate": "run a local Flux, for trying out and testing",
 }

@@ -20,7 +20,7 @@ def complete() -> None:
 
 def full_parser() -> argparse.ArgumentParser:
     """Return one parser with all commands."""
-    from . import check, health, serve, simulate, transcribe
+    from . import check, deploy, health, serve, simulate, transcribe
 
     top: argparse.ArgumentParser = Parser(prog=PROGRAM)
     commands = top.add_subparsers()
@@ -28,6 +28,7 @@ def full_parser() -> argparse.ArgumentParser:
         ("serve", serve),
         ("transcribe", transcribe),
         ("check", check),
+        ("deploy", deploy),
         ("health", health),
     ):
         commands.add_parser(name, parents=[module.parser()], add_help=False)
