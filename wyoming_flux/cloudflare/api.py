@@ -129,12 +129,16 @@ def result(answer: Answer) -> Any:
     return fields.get("result") if isinstance(fields, dict) else None
 
 
+def records(value: Any) -> list[dict[str, Any]]:
+    """Return the records of a list, none of what is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def _errors(answer: Answer) -> tuple[set[int], str]:
     """Return the codes of an answer, those behind the first included, and its first sentence."""
     fields = read_json(answer.body)
-    errors = fields.get("errors") if isinstance(fields, dict) else None
-    found = [one for one in errors or [] if isinstance(one, dict)]
-    chain = [one for error in found for one in error.get("error_chain") or []]
+    found = records(fields.get("errors") if isinstance(fields, dict) else None)
+    chain = [one for error in found for one in records(error.get("error_chain"))]
     codes = {one["code"] for one in found + chain if isinstance(one.get("code"), int)}
     return codes, one_line(str(found[0].get("message", ""))) if found else ""
 

@@ -35,7 +35,19 @@ from wyoming_flux import __version__
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux.foreign import one_line
 
-from .api import API, Answer, KeepToken, Pause, Request, Step, if_there, read_json, result, send
+from .api import (
+    API,
+    Answer,
+    KeepToken,
+    Pause,
+    Request,
+    Step,
+    if_there,
+    read_json,
+    records,
+    result,
+    send,
+)
 
 NAME: Final = "flux"
 """What the Worker is called unless somebody says otherwise."""
@@ -233,11 +245,10 @@ def _find_account() -> Generator[Step, Answer | None, str]:
     answer = yield from send(
         Request("looking for the account", "GET", f"{API}/accounts?per_page=50")
     )
-    found = result(answer)
     accounts = tuple(
         Account(str(one["id"]), one_line(str(one.get("name", ""))))
-        for one in (found if isinstance(found, list) else [])
-        if isinstance(one, dict) and _ACCOUNT.fullmatch(str(one.get("id", "")))
+        for one in records(result(answer))
+        if _ACCOUNT.fullmatch(str(one.get("id", "")))
     )
     if len(accounts) != 1:
         raise AccountNeeded(accounts)
@@ -260,7 +271,7 @@ def _look_at(script: str, name: str) -> Generator[Step, Answer | None, set[str] 
         )
     settings = result(answer)
     found = settings.get("bindings") if isinstance(settings, dict) else None
-    return {str(one.get("name")) for one in found or [] if isinstance(one, dict)}
+    return {str(one.get("name")) for one in records(found)}
 
 
 def _subdomain(workers: str, wanted: str) -> Generator[Step, Answer | None, tuple[str, bool]]:

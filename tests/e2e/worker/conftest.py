@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -127,9 +128,12 @@ def _port(server: Server) -> int:
 class Workerd:
     """A Worker in a process of the real runtime, on a loopback port."""
 
-    def __init__(self, config: str, upstream: int, env: Mapping[str, str], log: Path) -> None:
-        """Take the name of a configuration in worker.capnp, the port behind it, its variables."""
+    def __init__(
+        self, config: str, upstream: int, env: Mapping[str, str], log: Path, capnp: Path
+    ) -> None:
+        """Take a configuration of the file ``capnp``, the port behind it, its variables."""
         self._config = config
+        self._capnp = capnp
         self._upstream = upstream
         self._env = dict(env)
         self._log = log
@@ -160,7 +164,7 @@ class Workerd:
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *(_workerd(), "serve", "--experimental", "--verbose"),
-                    *(HERE / "worker.capnp", self._config),
+                    *(self._capnp, self._config),
                     f"--socket-addr=http=127.0.0.1:{self.port}",
                     f"--external-addr=workers-ai=127.0.0.1:{self._upstream}",
                     f"--control-fd={control_end}",
@@ -247,15 +251,27 @@ StartWorker = Callable[..., Awaitable[Workerd]]
 
 @pytest.fixture
 async def start_worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
-    """Start Workers: each call takes the port behind it, ``config``, and its variables by name."""
+    """Start Workers: each call takes the port behind it, ``config``, and its variables by name.
+
+    With ``source`` that code runs instead of what is in the checkout.
+    """
     if not _workerd().exists():
         if os.environ.get("CI"):
             pytest.fail("workerd is missing: run script/setup-worker")
         pytest.skip("workerd is missing: run script/setup-worker")
     workers: list[Workerd] = []
 
-    async def start(upstream: int, *, config: str = "worker", **env: str) -> Workerd:
-        worker = Workerd(config, upstream, env, tmp_path / f"workerd-{len(workers)}.log")
+    async def start(
+        upstream: int, *, config: str = "worker", source: bytes | None = None, **env: str
+    ) -> Workerd:
+        capnp = HERE / "worker.capnp"
+        if source is not None:
+            folder = tmp_path / f"worker-{len(workers)}"
+            shutil.copytree(HERE, folder / "a/b/c", ignore=shutil.ignore_patterns("runtime", "__*"))
+            (folder / "worker/src").mkdir(parents=True)
+            (folder / "worker/src/index.js").write_bytes(source)
+            capnp = folder / "a/b/c/worker.capnp"
+        worker = Workerd(config, upstream, env, tmp_path / f"workerd-{len(workers)}.log", capnp)
         workers.append(worker)
         await worker.start()
         return worker
