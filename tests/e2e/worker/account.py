@@ -56,6 +56,8 @@ class Account:
     scripts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Bindings and code of each Worker, by name."""
     asked: list[Asked] = field(default_factory=list)
+    refuse: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Status and code with which requests of a method are refused."""
     worker_port: int | None = None
     """Where the Workers of this account answer, None while they do not."""
     port: int = 0
@@ -101,7 +103,7 @@ class Account:
         """Return the status and the result, or the error's code, of a request."""
         with self._served:
             self.asked.append(asked)
-            answer = self._answer(asked)
+            answer = self.refuse.get(asked.method) or self._answer(asked)
             self._served.notify_all()
         return answer
 
@@ -164,6 +166,12 @@ class Account:
         }
 
 
+def upload(changes: list[Asked]) -> Asked:
+    """Return the one request that carries the module."""
+    (found,) = [one for one in changes if one.headers.get("content-type", "").startswith("multi")]
+    return found
+
+
 class _Handler(BaseHTTPRequestHandler):
     world: Account
     context: ssl.SSLContext
@@ -200,12 +208,14 @@ class _Handler(BaseHTTPRequestHandler):
                 status, data = 200, self.world.scripts[name[-3]]["code"]
             else:
                 status, result = self.world.answer(asked)
-                error = [{"code": result, "message": "as told"}] if status >= 400 else []
+                error = [{"code": result, "message": "as told"}] if status >= 300 else []
                 found = {"success": not error, "errors": error, "messages": []}
                 pages = {"page": 1, "per_page": 50, "count": 1, "total_count": 1}
                 found |= {"result": None if error else result, "result_info": pages}
                 data = json.dumps(found).encode()
         self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", f"http://127.0.0.1:{self.world.port}/elsewhere")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +22,11 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.e2e.worker.account import Account
+
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+API_TOKEN = "api-token-0123456789"
 TOKEN = "correct horse battery staple".replace(" ", "-")
 
 
@@ -285,3 +289,50 @@ async def start_worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
 async def worker(start_worker: StartWorker, far_end: FarEnd) -> Workerd:
     """Start the shipped Worker with its token set, in front of ``far_end``."""
     return await start_worker(far_end.port, FLUX_TOKEN=TOKEN)
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    """Start an account that has a name at workers.dev and no Worker."""
+    with Account().running(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def ours(account: Account, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Run `wyoming-flux deploy` as a process against the account, with its API token in a file.
+
+    With variables or a terminal it has no such file.
+    """
+    key = tmp_path / "api-token"
+    key.write_text(API_TOKEN + "\n")
+    running: list[asyncio.subprocess.Process] = []
+
+    async def run(
+        *options: str, stdin: int = asyncio.subprocess.DEVNULL, **env: str
+    ) -> asyncio.subprocess.Process:
+        given = () if stdin >= 0 or env else ("--api-token-file", str(key))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "wyoming_flux", "deploy", *given, *options),
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "https_proxy": f"http://127.0.0.1:{account.port}",
+                "SSL_CERT_FILE": str(account.ca),
+                **env,
+            },
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # Without a terminal of its own it reads what is given to it.
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -3,14 +3,10 @@
 import contextlib
 import email.parser
 import json
-import re
-import subprocess
-import sys
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -27,8 +23,6 @@ from wyoming_flux.cloudflare import (
     Request,
     Step,
     deploy,
-    token_page,
-    worker_source,
 )
 from wyoming_flux.errors import (
     AuthFailed,
@@ -374,48 +368,3 @@ def test_what_cannot_be_planned(fields: dict[str, str], name: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         Plan(**fields)  # type: ignore[arg-type]
     assert caught.value.name == name
-
-
-def test_page_for_the_api_token() -> None:
-    """The link asks for the two permissions, in the form that Cloudflare documents."""
-    url = urlsplit(token_page("Deepgram Flux"))
-    assert url.netloc + url.path == "dash.cloudflare.com/profile/api-tokens"
-    query = {name: values[0] for name, values in parse_qs(url.query).items()}
-    assert json.loads(query.pop("permissionGroupKeys")) == [
-        {"key": "workers_scripts", "type": "edit"},
-        {"key": "account_settings", "type": "read"},
-    ]
-    assert query == {"accountId": "*", "zoneId": "all", "name": "Deepgram Flux"}
-    assert "+" not in url.query
-
-
-def test_settings_are_those_of_wrangler_jsonc() -> None:
-    """What wrangler reads from worker/wrangler.jsonc is what the fixture was made with."""
-    text = (ROOT / "worker/wrangler.jsonc").read_text()
-    config = json.loads(re.sub(r",(\s*[}\]])", r"\1", re.sub(r"(?m)^\s*//.*$", "", text)))
-    metadata = WRANGLER["first"]["metadata"]
-    assert config["compatibility_date"] == metadata["compatibility_date"]
-    assert config["observability"] == metadata["observability"]
-    (limiter,) = [one for one in metadata["bindings"] if one["type"] == "ratelimit"]
-    assert config["ratelimits"] == [{k: v for k, v in limiter.items() if k != "type"}]
-    assert config["name"] == Plan().name
-
-
-def test_the_wheel_has_the_worker(tmp_path: Path) -> None:
-    """The library uploads the same module from a checkout and from an installed wheel."""
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
-    subprocess.run([*command, "--directory", tmp_path], cwd=ROOT, check=True, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        wheel.extractall(tmp_path / "site")
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1])\nfrom wyoming_flux import cloudflare as c\n"
-    )
-    program += "assert c.__file__.startswith(sys.argv[1]), c.__file__\n"
-    program += "sys.stdout.buffer.write(c.worker_source())"
-    installed = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "site"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
-    assert installed.stdout == worker_source() == (ROOT / "worker/src/index.js").read_bytes()
