@@ -260,7 +260,7 @@ def _report(deployed: Deployed, token_file: Path) -> int:
     if deployed.token is not None:
         print(f"Its token is in {token_file}, which only you can read.")
     else:
-        print("It keeps its token, which cannot be read there; --new-token makes another.")
+        print("Its token stays, and cannot be read there; --new-token makes another.")
     print("The API token is not needed any more: it can be deleted on Cloudflare's page.")
     print("Next, to see that it hears:")
     path = token_file if token_file.exists() else "PATH"

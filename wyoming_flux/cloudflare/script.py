@@ -186,10 +186,10 @@ def deploy(
     account = plan.account_id or (yield from _find_account())
     workers = f"{API}/accounts/{account}/workers"
     script = f"{workers}/scripts/{plan.name}"
-    bindings = yield from _look_at(script, plan.name)
+    there = yield from _look_at(script, plan.name)
     subdomain, registered = yield from _subdomain(workers, plan.subdomain)
     token = None
-    if plan.new_token or bindings is None or SECRET not in bindings:
+    if plan.new_token or there is None or not _lets_in(there):
         token = token_bytes(32).hex()
         yield KeepToken(token)
     body, content_type = multipart(source, token, token_bytes(16).hex())
@@ -204,7 +204,7 @@ def deploy(
     )
     url = f"https://{plan.name}.{subdomain}.workers.dev"
     said = yield from _wait(url, _TRIES_NEW_NAME if registered else _TRIES)
-    return Deployed(url, account, bindings is None, token, not said, said)
+    return Deployed(url, account, there is None, token, not said, said)
 
 
 def metadata(token: str | None) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _find_account() -> Generator[Step, Answer | None, str]:
     return accounts[0].id
 
 
-def _look_at(script: str, name: str) -> Generator[Step, Answer | None, set[str] | None]:
+def _look_at(script: str, name: str) -> Generator[Step, Answer | None, list[Any] | None]:
     """Return the bindings of the Worker that is there, None if there is none."""
     purpose = f"looking whether there is a Worker {name}"
     answer = yield from if_there(Request(purpose, "GET", f"{script}/settings"))
@@ -271,7 +271,16 @@ def _look_at(script: str, name: str) -> Generator[Step, Answer | None, set[str] 
         )
     settings = result(answer)
     found = settings.get("bindings") if isinstance(settings, dict) else None
-    return {str(one.get("name")) for one in records(found)}
+    return records(found)
+
+
+def _lets_in(bindings: list[Any]) -> bool:
+    """Whether a Worker lets anybody in: with its token, or without one because it was told to."""
+    return any(
+        one.get("name") == SECRET
+        or (one.get("name"), one.get("text")) == ("ALLOW_ANONYMOUS", "true")
+        for one in bindings
+    )
 
 
 def _subdomain(workers: str, wanted: str) -> Generator[Step, Answer | None, tuple[str, bool]]:

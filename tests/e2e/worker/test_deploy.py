@@ -78,7 +78,7 @@ async def test_deployed_for_real(
     # Again: an update, which changes neither the token nor its file.
     code, out, _ = await ended(await ours("--token-file", "token"))
     assert code == 0
-    assert "keeps its token" in out
+    assert "Its token stays" in out
     assert path.read_text().strip() == token
     assert upload(account.changes[3:]).parts["metadata"][2].find(b"FLUX_TOKEN") == -1
     # A new token does not overwrite the file of the old one, and nothing is uploaded.

@@ -61,6 +61,8 @@ def wrangler(account: Account, tmp_path: Path) -> Callable[..., list[Asked]]:
                 "XDG_CONFIG_HOME": str(tmp_path / "config"),
                 "WRANGLER_LOG_PATH": str(tmp_path / "log"),
                 "WRANGLER_SEND_METRICS": "false",
+                # With its banner it asks npm's registry for a newer version.
+                "WRANGLER_HIDE_BANNER": "true",
                 "CLOUDFLARE_CF_FETCH_ENABLED": "false",
                 "CI": "true",
                 "CLOUDFLARE_API_TOKEN": API_TOKEN,

@@ -186,6 +186,13 @@ def test_update_of_a_worker_without_token() -> None:
     assert played.run().token == TOKEN
 
 
+@pytest.mark.parametrize(("text", "token"), [("true", None), ("false", TOKEN)])
+def test_update_of_an_open_worker(text: str, token: str | None) -> None:
+    """A Worker that lets everybody in, behind Cloudflare Access perhaps, goes on doing so."""
+    variable = {"name": "ALLOW_ANONYMOUS", "type": "plain_text", "text": text}
+    assert Played(OURS | {"GET /settings": ok({"bindings": [variable]})}).run().token == token
+
+
 @pytest.mark.parametrize("code", [b"export default {}", b"", b"x" * 1000])
 def test_foreign_worker(code: bytes) -> None:
     """Whatever it is bound to, a Worker with other code is left alone."""
