@@ -27,7 +27,7 @@ from wyoming_flux.cloudflare import (
     token_page,
     worker_source,
 )
-from wyoming_flux.errors import InvalidSetting, Unreachable, WyomingFluxError, os_reason
+from wyoming_flux.errors import AuthFailed, InvalidSetting, Unreachable, WyomingFluxError, os_reason
 
 from . import command
 from .parser import Parser, make_parser
@@ -103,6 +103,8 @@ def run(argv: list[str]) -> int:
             plan = replace(plan, subdomain=asked)
         except WyomingFluxError as error:
             deployer.forget_token(error)
+            if isinstance(error, AuthFailed):
+                print(f"This page makes an API token that may do that:\n  {token_page()}")
             return command.failed(str(error))
 
 

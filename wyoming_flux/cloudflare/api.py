@@ -178,10 +178,14 @@ _TERMS: Final = (
     "the terms of Workers AI have to be accepted first: open Workers AI in Cloudflare's dashboard"
 )
 _SENTENCES: Final = (
-    (_TOKEN, AuthFailed, "Cloudflare does not know this API token: copy it whole, or make one"),
+    (
+        _TOKEN,
+        AuthFailed,
+        "Cloudflare does not know this API token: copy all of it, or make another",
+    ),
     (_PERMISSION, AuthFailed, _MAY_NOT),
     ({5016}, Refused, _TERMS),
-    ({10034}, Refused, "the account's e-mail address has to be confirmed first: see Cloudflare's"),
+    ({10034}, Refused, "the e-mail address of the account has to be confirmed first"),
     ({10037}, PaymentRequired, "the account has as many Workers as its plan allows: delete one"),
     ({3023, 5035}, PaymentRequired, "the account must pay, or change to a plan that allows this"),
     ({3036, 4006}, QuotaExceeded, "today's allowance is used up; it is renewed at 00:00 UTC"),

@@ -87,6 +87,7 @@ async def test_deployed_for_real(
     assert code == 2
     assert "is there already" in err
     assert len(account.changes) == changed
+    assert path.read_text().strip() == token
 
 
 async def test_foreign_worker_is_left_alone(account: Account, ours: Ours) -> None:
@@ -163,9 +164,10 @@ async def test_variables(account: Account, ours: Ours) -> None:
     """Wrangler's variables for API token and account are taken."""
     account.refuse["GET"] = (403, 10000)
     env = {"CLOUDFLARE_API_TOKEN": API_TOKEN, "CLOUDFLARE_ACCOUNT_ID": ID.upper()}
-    code, _, err = await ended(await ours(**env))
+    code, out, err = await ended(await ours(**env))
     assert code == 1
     assert "Workers Scripts: Edit" in err
+    assert "permissionGroupKeys=" in out
     assert account.asked[0].path == f"{PREFIX}/scripts/flux/settings"
     assert account.asked[0].headers["authorization"] == f"Bearer {API_TOKEN}"
 
