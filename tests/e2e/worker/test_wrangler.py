@@ -1,6 +1,7 @@
 """wrangler is the judge: what `wyoming-flux deploy` sends is what `wrangler deploy` sends."""
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -13,13 +14,14 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.e2e.worker.account import Account, Asked, upload
+from tests.e2e.worker.conftest import API_TOKEN
 from wyoming_flux.cloudflare import worker_source
+from wyoming_flux.cloudflare.script import metadata, multipart
 
 ROOT = Path(__file__).parents[3]
 WORKER = ROOT / "worker"
 FIXTURE = ROOT / "tests" / "unit" / "cloudflare" / "wrangler.json"
 SECRET = "5" * 64
-API_TOKEN = "api-token-0123456789"
 
 
 def node() -> Path:
@@ -116,6 +118,29 @@ def test_fixture_is_what_wrangler_sends(
     }
     assert upload(first).parts["index.js"][2] == worker_source()
     assert seen == json.loads(FIXTURE.read_text()), json.dumps(seen, indent=2)
+
+
+def test_our_form_is_one_to_others() -> None:
+    """Node's own parser of forms finds the parts in our upload, byte for byte."""
+    body, kind = multipart(worker_source() + b"\r\n--x--\xff", SECRET, "0123456789abcdef" * 2)
+    program = """
+        const parts = [];
+        const body = new Uint8Array(require("fs").readFileSync(0));
+        const response = new Response(body, { headers: { "Content-Type": process.argv[1] } });
+        response.formData().then(async (form) => {
+          for (const [name, part] of form) {
+            const file = typeof part !== "string";
+            const bytes = Buffer.from(file ? await part.arrayBuffer() : part).toString("base64");
+            parts.push([name, file ? part.name : null, file ? part.type : null, bytes]);
+          }
+          console.log(JSON.stringify(parts));
+        });"""
+    found = json.loads(subprocess.check_output([node(), "-e", program, kind], input=body))
+    (name, file, part_type, data), module = found
+    assert (name, file, part_type) == ("metadata", None, None)
+    assert json.loads(base64.b64decode(data)) == metadata(SECRET)
+    assert module[:3] == ["index.js", "index.js", "application/javascript+module"]
+    assert base64.b64decode(module[3]) == worker_source() + b"\r\n--x--\xff"
 
 
 async def test_both_leave_the_same_worker(
