@@ -133,7 +133,12 @@ class Workerd:
     """A Worker in a process of the real runtime, on a loopback port."""
 
     def __init__(
-        self, config: str, upstream: int, env: Mapping[str, str], log: Path, capnp: Path
+        self,
+        config: str,
+        upstream: int,
+        env: Mapping[str, str],
+        log: Path,
+        capnp: Path = HERE / "worker.capnp",
     ) -> None:
         """Take a configuration of the file ``capnp``, the port behind it, its variables."""
         self._config = config
