@@ -19,6 +19,7 @@ from wyoming_flux.cloudflare import (
     NAME,
     Answer,
     Deployed,
+    DropToken,
     KeepToken,
     Pause,
     Plan,
@@ -27,7 +28,7 @@ from wyoming_flux.cloudflare import (
     token_page,
     worker_source,
 )
-from wyoming_flux.errors import AuthFailed, InvalidSetting, Unreachable, WyomingFluxError, os_reason
+from wyoming_flux.errors import AuthFailed, InvalidSetting, WyomingFluxError, os_reason
 
 from . import command
 from .parser import Parser, make_parser
@@ -96,13 +97,13 @@ def run(argv: list[str]) -> int:
         try:
             return _report(deployer.run(plan), token_file)
         except InvalidSetting as error:
-            deployer.forget_token(error)
             asked = _ask(error)
             if not asked:
                 command.wrong(_explained(error))
             plan = replace(plan, subdomain=asked)
         except WyomingFluxError as error:
-            deployer.forget_token(error)
+            if deployer.wrote:
+                print(f"The token in {token_file} may already be that of the Worker: keep it.")
             if isinstance(error, AuthFailed):
                 print(f"This page makes an API token that may do that:\n  {token_page()}")
             return command.failed(str(error))
@@ -161,7 +162,8 @@ class _Deployer:
     def __init__(self, api_token: str, token_file: Path) -> None:
         self._api_token = api_token
         self._token_file = token_file
-        self._written = False
+        self.wrote = False
+        """Whether the file holds a token of this run."""
 
     def run(self, plan: Plan) -> Deployed:
         """Run the script to its end. Raises :class:`WyomingFluxError`."""
@@ -182,20 +184,13 @@ class _Deployer:
                     case KeepToken(token):
                         self._keep(token)
                         answer = None
+                    case DropToken():
+                        self._token_file.unlink(missing_ok=True)
+                        self.wrote = False
+                        answer = None
         except StopIteration as end:
             deployed: Deployed = end.value
             return deployed
-
-    def forget_token(self, error: WyomingFluxError) -> None:
-        """Remove a token that the Worker has not got, so that the next attempt can write its own.
-
-        Where the connection broke nobody knows: then the file stays.
-        """
-        if self._written and not isinstance(error, Unreachable):
-            self._token_file.unlink(missing_ok=True)
-            self._written = False
-        elif self._written:
-            print(f"The token in {self._token_file} may already be that of the Worker.")
 
     def _keep(self, token: str) -> None:
         try:
@@ -212,7 +207,7 @@ class _Deployer:
             ) from None
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(f"{token}\n")
-        self._written = True
+        self.wrote = True
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

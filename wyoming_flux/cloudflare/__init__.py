@@ -1,6 +1,6 @@
 """Putting the Worker into a Cloudflare account, for the command line and the config flow."""
 
-from .api import MAX_ANSWER, Answer, KeepToken, Pause, Request, Step
+from .api import MAX_ANSWER, Answer, DropToken, KeepToken, Pause, Request, Step
 from .script import (
     NAME,
     Account,
@@ -20,6 +20,7 @@ __all__ = [
     "AccountNeeded",
     "Answer",
     "Deployed",
+    "DropToken",
     "KeepToken",
     "Pause",
     "Plan",

@@ -65,7 +65,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class KeepToken:
-    """The Worker's new token, to be kept before it is uploaded: nobody can read it there later."""
+    """The Worker's new token, to be kept before it is uploaded: nobody can read it there later.
+
+    Wants None.
+    """
 
     token: str = field(repr=False)
 
@@ -78,7 +81,12 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-Step = Request | Pause | KeepToken
+@dataclass(frozen=True, slots=True)
+class DropToken:
+    """The token that was kept did not reach the Worker: it opens nothing. Wants None."""
+
+
+Step = Request | Pause | KeepToken | DropToken
 
 
 _ABSENT: Final = frozenset({10007, 10090})

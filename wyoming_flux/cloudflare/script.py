@@ -11,6 +11,7 @@ there is, and hands the answers back::
                 case Request() as request: came = ...  # an Answer; status 0 for no answer
                 case Pause(seconds): came = None  # after so many seconds
                 case KeepToken(token): came = None  # once it is where it is not lost
+                case DropToken(): came = None  # it was not uploaded after all
     except StopIteration as end:
         deployed = end.value
 
@@ -32,12 +33,13 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from wyoming_flux import __version__
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, Unreachable, WyomingFluxError
 from wyoming_flux.flux.foreign import one_line
 
 from .api import (
     API,
     Answer,
+    DropToken,
     KeepToken,
     Pause,
     Request,
@@ -73,7 +75,7 @@ _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
 
 _TRIES: Final = 20
-_TRIES_NEW_NAME: Final = 60
+_TRIES_NEW_NAME: Final = 40
 """How often a Worker is asked whether it is there; a new subdomain takes minutes to be known."""
 
 
@@ -195,15 +197,22 @@ def deploy(
     body, content_type = multipart(source, token, token_bytes(16).hex())
     # What is inherited has to be there: without `strict`, what is missing is dropped silently.
     query = urlencode({"excludeScript": "true", "bindings_inherit": "strict"})
-    yield from send(
-        Request("uploading the Worker", "PUT", f"{script}?{query}", body, content_type, timeout=60)
+    upload = Request(
+        "uploading the Worker", "PUT", f"{script}?{query}", body, content_type, timeout=60.0
     )
+    try:
+        yield from send(upload)
+    except WyomingFluxError as error:
+        # Where the connection broke nobody knows whether the Worker has it.
+        if token is not None and not isinstance(error, Unreachable):
+            yield DropToken()
+        raise
     address = json.dumps({"enabled": True, "previews_enabled": False}).encode()
     yield from send(
         Request("turning its workers.dev address on", "POST", f"{script}/subdomain", address)
     )
     url = f"https://{plan.name}.{subdomain}.workers.dev"
-    said = yield from _wait(url, _TRIES_NEW_NAME if registered else _TRIES)
+    said = yield from _wait(url, registered)
     return Deployed(url, account, there is None, token, not said, said)
 
 
@@ -306,16 +315,16 @@ def _subdomain(workers: str, wanted: str) -> Generator[Step, Answer | None, tupl
     return wanted, True
 
 
-def _wait(url: str, tries: int) -> Generator[Step, Answer | None, str]:
+def _wait(url: str, new_name: bool) -> Generator[Step, Answer | None, str]:
     """Ask the Worker until its new version answers; return what was said last if it does not."""
     said = ""
-    for attempt in range(tries):
+    purpose = "waiting until it answers"
+    if new_name:
+        purpose += ", which takes some minutes where the name is new"
+    for attempt in range(_TRIES_NEW_NAME if new_name else _TRIES):
         if attempt:
             yield Pause(min(float(attempt), 5.0))
-        request = Request(
-            "waiting until it answers", "GET", f"{url}/health", api=False, timeout=10.0
-        )
-        answer = yield request
+        answer = yield Request(purpose, "GET", f"{url}/health", api=False, timeout=5.0)
         assert answer is not None  # noqa: S101 - what the script is sent for a request
         health = read_json(answer.body)
         version = health.get("version") if isinstance(health, dict) else None

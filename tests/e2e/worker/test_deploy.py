@@ -172,6 +172,16 @@ async def test_variables(account: Account, ours: Ours) -> None:
     assert account.asked[0].headers["authorization"] == f"Bearer {API_TOKEN}"
 
 
+async def test_refused_address(account: Account, ours: Ours, tmp_path: Path) -> None:
+    """Once the Worker has its token, the file stays whatever fails afterwards."""
+    account.refuse["POST"] = (403, 10023)
+    code, out, _ = await ended(await ours())
+    assert code == 1
+    assert "flux" in account.scripts
+    assert "keep it" in out
+    assert (tmp_path / "flux-token.txt").exists()
+
+
 @pytest.mark.parametrize(("status", "code"), [(403, 10023), (307, 1)])
 async def test_refused_upload(
     account: Account, ours: Ours, tmp_path: Path, status: int, code: int
@@ -192,5 +202,5 @@ async def test_broken_off(account: Account, ours: Ours, tmp_path: Path) -> None:
     code, out, err = await ended(await ours())
     assert code == 1
     assert "uploading the Worker" in err
-    assert "flux-token.txt may already be that of the Worker" in out
+    assert "flux-token.txt may already be that of the Worker: keep it" in out
     assert (tmp_path / "flux-token.txt").exists()

@@ -17,6 +17,7 @@ from wyoming_flux.cloudflare import (
     AccountNeeded,
     Answer,
     Deployed,
+    DropToken,
     KeepToken,
     Pause,
     Plan,
@@ -272,6 +273,23 @@ def test_what_cloudflare_refuses(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "POST scripts/flux/subdomain" not in played.changes
+
+
+@pytest.mark.parametrize(
+    ("answers", "dropped"),
+    [
+        ({"PUT /flux": failed(403, 10023)}, True),
+        ({"PUT /flux": Answer(502)}, False),
+        ({"POST /flux/subdomain": failed(403, 10023)}, False),
+        (OURS | {"PUT /flux": failed(403, 10023)}, False),
+    ],
+)
+def test_token_that_was_not_uploaded(answers: dict[str, Any], dropped: bool) -> None:
+    """A token is dropped only where it was kept, and the Worker certainly has not got it."""
+    played = Played(answers)
+    with pytest.raises(WyomingFluxError):
+        played.run()
+    assert (DropToken() in played.steps) == dropped
 
 
 def test_name_is_taken() -> None:
