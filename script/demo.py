@@ -167,7 +167,7 @@ async def start_worker(stack: contextlib.AsyncExitStack, upstream: str, token: s
     if not line:
         raise RuntimeError("the Worker did not start; script/setup worker may say why")
     url = f"ws://127.0.0.1:{json.loads(line)['port']}"
-    show("Worker", f"worker/src/index.ts in workerd at {url}")
+    show("Worker", f"worker/src/index.js in workerd at {url}")
     follow(stack, part, part.process.stdout, _worker_line)
     follow(stack, part, part.process.stderr, _worker_line)
     return url

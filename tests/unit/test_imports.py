@@ -25,11 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "names": BELOW_ALL,
     "flux": BELOW_ALL,
     "utterance": BELOW_ALL | {"flux"},
+    "cloudflare": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance"},
     "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "utterance", "server", "simulator"},
+    "cli": BELOW_ALL | {"flux", "utterance", "cloudflare", "server", "simulator"},
     "__main__": {"cli"},
-    "custom_components": BELOW_ALL | {"flux", "utterance", "server"},
+    "custom_components": BELOW_ALL | {"flux", "utterance", "cloudflare", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []

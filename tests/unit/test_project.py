@@ -52,8 +52,8 @@ VERSIONS: dict[str, Callable[[], str]] = {
     "worker/package-lock.json": lambda: str(
         json.loads(text_of("worker/package-lock.json"))["version"]
     ),
-    "worker/src/index.ts": lambda: re.findall(
-        r"^const VERSION = \"(.+)\";$", text_of("worker/src/index.ts"), re.MULTILINE
+    "worker/src/index.js": lambda: re.findall(
+        r"^const VERSION = \"(.+)\";$", text_of("worker/src/index.js"), re.MULTILINE
     )[0],
     "worker/package-lock.json, the package": lambda: str(
         json.loads(text_of("worker/package-lock.json"))["packages"][""]["version"]
@@ -143,8 +143,9 @@ def test_wheel_is_the_library_alone(distributions: tuple[list[str], list[str]]) 
 
 
 def test_source_archive_is_small(distributions: tuple[list[str], list[str]]) -> None:
-    """The source archive builds the wheel and holds neither the Worker nor an environment."""
+    """The source archive builds the wheel: of the Worker it holds the one file that is uploaded."""
     _, files = distributions
     tops = {path.partition("/")[0] for path in files}
     assert {"wyoming_flux", "pyproject.toml", "LICENSE", "PKG-INFO"} <= tops
-    assert not tops & {"worker", "custom_components", "tests", "script", "requirements", "samples"}
+    assert not tops & {"custom_components", "tests", "script", "requirements", "samples"}
+    assert [path for path in files if path.startswith("worker")] == ["worker/src/index.js"]

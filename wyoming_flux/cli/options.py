@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "serve": "listen for Wyoming clients (also without naming a command)",
     "transcribe": "turn WAV files or a microphone into text",
     "check": "connect to Flux once and say what is there, or what is wrong",
+    "deploy": "put the Worker into your Cloudflare account, or renew it there",
     "health": "ask a running server whether it is there, for containers",
     "simulate": "run a local Flux, for trying out and testing",
 }
@@ -41,6 +42,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
     "serve": {**_FLUX, **settings_of(UtteranceSettings), **_SERVER},
     "transcribe": {**_FLUX, **settings_of(UtteranceSettings)},
     "check": _FLUX,
+    "deploy": {},
     "health": {"uri": _SERVER["uri"]},
     "simulate": {},
 }

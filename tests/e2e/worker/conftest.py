@@ -6,8 +6,9 @@ import http.client
 import json
 import os
 import platform
+import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -21,7 +22,11 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.e2e.worker.account import Account
+
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+API_TOKEN = "api-token-0123456789"
 TOKEN = "correct horse battery staple".replace(" ", "-")
 
 
@@ -127,9 +132,17 @@ def _port(server: Server) -> int:
 class Workerd:
     """A Worker in a process of the real runtime, on a loopback port."""
 
-    def __init__(self, config: str, upstream: int, env: Mapping[str, str], log: Path) -> None:
-        """Take the name of a configuration in worker.capnp, the port behind it, its variables."""
+    def __init__(
+        self,
+        config: str,
+        upstream: int,
+        env: Mapping[str, str],
+        log: Path,
+        capnp: Path = HERE / "worker.capnp",
+    ) -> None:
+        """Take a configuration of the file ``capnp``, the port behind it, its variables."""
         self._config = config
+        self._capnp = capnp
         self._upstream = upstream
         self._env = dict(env)
         self._log = log
@@ -160,7 +173,7 @@ class Workerd:
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *(_workerd(), "serve", "--experimental", "--verbose"),
-                    *(HERE / "worker.capnp", self._config),
+                    *(self._capnp, self._config),
                     f"--socket-addr=http=127.0.0.1:{self.port}",
                     f"--external-addr=workers-ai=127.0.0.1:{self._upstream}",
                     f"--control-fd={control_end}",
@@ -247,15 +260,27 @@ StartWorker = Callable[..., Awaitable[Workerd]]
 
 @pytest.fixture
 async def start_worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
-    """Start Workers: each call takes the port behind it, ``config``, and its variables by name."""
+    """Start Workers: each call takes the port behind it, ``config``, and its variables by name.
+
+    With ``source`` that code runs instead of what is in the checkout.
+    """
     if not _workerd().exists():
         if os.environ.get("CI"):
             pytest.fail("workerd is missing: run script/setup-worker")
         pytest.skip("workerd is missing: run script/setup-worker")
     workers: list[Workerd] = []
 
-    async def start(upstream: int, *, config: str = "worker", **env: str) -> Workerd:
-        worker = Workerd(config, upstream, env, tmp_path / f"workerd-{len(workers)}.log")
+    async def start(
+        upstream: int, *, config: str = "worker", source: bytes | None = None, **env: str
+    ) -> Workerd:
+        capnp = HERE / "worker.capnp"
+        if source is not None:
+            folder = tmp_path / f"worker-{len(workers)}"
+            shutil.copytree(HERE, folder / "a/b/c", ignore=shutil.ignore_patterns("runtime", "__*"))
+            (folder / "worker/src").mkdir(parents=True)
+            (folder / "worker/src/index.js").write_bytes(source)
+            capnp = folder / "a/b/c/worker.capnp"
+        worker = Workerd(config, upstream, env, tmp_path / f"workerd-{len(workers)}.log", capnp)
         workers.append(worker)
         await worker.start()
         return worker
@@ -269,3 +294,50 @@ async def start_worker(tmp_path: Path) -> AsyncIterator[StartWorker]:
 async def worker(start_worker: StartWorker, far_end: FarEnd) -> Workerd:
     """Start the shipped Worker with its token set, in front of ``far_end``."""
     return await start_worker(far_end.port, FLUX_TOKEN=TOKEN)
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    """Start an account that has a name at workers.dev and no Worker."""
+    with Account().running(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def ours(account: Account, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Run `wyoming-flux deploy` as a process against the account, with its API token in a file.
+
+    With variables or a terminal it has no such file.
+    """
+    key = tmp_path / "api-token"
+    key.write_text(API_TOKEN + "\n")
+    running: list[asyncio.subprocess.Process] = []
+
+    async def run(
+        *options: str, stdin: int = asyncio.subprocess.DEVNULL, **env: str
+    ) -> asyncio.subprocess.Process:
+        given = () if stdin >= 0 or env else ("--api-token-file", str(key))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "wyoming_flux", "deploy", *given, *options),
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "https_proxy": f"http://127.0.0.1:{account.port}",
+                "SSL_CERT_FILE": str(account.ca),
+                **env,
+            },
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # Without a terminal of its own it reads what is given to it.
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

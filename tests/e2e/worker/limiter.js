@@ -1,12 +1,12 @@
-// Stands in for Cloudflare's rate limiter, of which workerd alone has none: the first LIMIT calls
-// pass, and without LIMIT all do.
+// Stands in for Cloudflare's rate limiter, of which workerd alone has none: for each key the first
+// LIMIT calls pass, and without LIMIT all do.
 export default function makeBinding({ limit }) {
-  let calls = 0;
+  const calls = new Map();
   return {
     async limit({ key }) {
       if (typeof key !== "string") throw new TypeError("key must be text");
-      calls += 1;
-      return { success: limit === null || limit === undefined || calls <= Number(limit) };
+      calls.set(key, (calls.get(key) ?? 0) + 1);
+      return { success: limit === null || limit === undefined || calls.get(key) <= Number(limit) };
     },
   };
 }

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.worker.conftest import upgrade_headers
 from wyoming_flux import __version__
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ async def test_everything_else(
 async def test_rate_limit(start_worker: "StartWorker", far_end: "FarEnd") -> None:
     """Past the limit the answer is 429; clients without the token do not use the limit up."""
     worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET, LIMIT="2")
-    for _ in range(3):
+    for _ in range(2):
         assert (await worker.upgrade(token="wrong")).status == 401
     assert (await worker.upgrade()).status == 101
     assert (await worker.upgrade()).status == 101
@@ -168,6 +169,42 @@ async def test_rate_limit(start_worker: "StartWorker", far_end: "FarEnd") -> Non
     assert answer.error["code"] == "rate-limited"
     assert answer.headers["retry-after"] == "10"
     assert len(far_end.requests) == 2
+
+
+async def test_wrong_tokens_are_limited_by_address(
+    start_worker: "StartWorker", far_end: "FarEnd"
+) -> None:
+    """A typing error is a 401; who goes on guessing gets 429, and keeps nobody else out."""
+    worker = await start_worker(far_end.port, FLUX_TOKEN=SECRET, LIMIT="2")
+    guesser = {**upgrade_headers("guess"), "cf-connecting-ip": "192.0.2.1"}
+    statuses = [(await worker.get("/", guesser)).status for _ in range(3)]
+    assert statuses == [401, 401, 429]
+    answer = await worker.get("/", guesser)
+    assert answer.error["code"] == "rate-limited"
+    assert "wrong tokens" in answer.error["message"]
+    neighbour = {**upgrade_headers("guess"), "cf-connecting-ip": "192.0.2.2"}
+    assert (await worker.get("/", neighbour)).status == 401
+    right = {**upgrade_headers(SECRET), "cf-connecting-ip": "192.0.2.1"}
+    assert (await worker.get("/", right)).status == 101
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Token", "token"])
+async def test_both_schemes_where_deepgrams_clients_ask(worker: "Workerd", scheme: str) -> None:
+    """At Deepgram's own path the token may also be given as Deepgram's clients give it."""
+    headers = upgrade_headers(None)
+    answer = await worker.get("/v2/listen", {**headers, "Authorization": f"{scheme} {SECRET}"})
+    assert answer.status == 101
+    wrong = await worker.get("/v2/listen", {**headers, "Authorization": f"{scheme} {SECRET}x"})
+    assert wrong.status == 401
+
+
+async def test_pasted_without_its_binding(start_worker: "StartWorker", far_end: "FarEnd") -> None:
+    """A Worker that was pasted into the editor without Workers AI says what is missing."""
+    worker = await start_worker(far_end.port, config="pasted", FLUX_TOKEN=SECRET)
+    for answer in (await worker.get("/health"), await worker.upgrade()):
+        assert answer.status == 503
+        assert answer.error["code"] == "not-configured"
+        assert "binding" in answer.error["message"]
 
 
 async def test_nothing_private_is_logged(worker: "Workerd", far_end: "FarEnd") -> None:

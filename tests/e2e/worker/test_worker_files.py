@@ -57,6 +57,8 @@ def test_configuration_is_careful() -> None:
     (limit,) = config["ratelimits"]
     assert limit["name"] == "LIMITER"
     assert limit["simple"] == {"limit": 60, "period": 60}
+    # Workers of one account that have the same number count together: not that of an example.
+    assert int(limit["namespace_id"]) > 9999
     assert "vars" not in config
     # With `secrets.required` the first deployment of a new Worker fails.
     assert "secrets" not in config

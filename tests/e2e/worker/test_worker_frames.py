@@ -121,6 +121,12 @@ def _workers_ai(code: int, message: str) -> str:
     return json.dumps({"errors": [{"code": code, "message": message}], "success": False})
 
 
+def _gateway(code: int, message: str) -> str:
+    return json.dumps(
+        {"success": False, "result": [], "error": [{"code": code, "message": message}]}
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "body", "expected", "code", "advice"),
     [
@@ -137,6 +143,10 @@ def _workers_ai(code: int, message: str) -> str:
         (403, "<html>denied</html>", 502, "http-403", "Workers AI page"),
         (402, '{"err_code":"ASR_PAYMENT_REQUIRED"}', 402, "ASR_PAYMENT_REQUIRED", "payments"),
         (404, _workers_ai(5007, "No such model"), 404, "5007", "newer version"),
+        (400, _gateway(2001, "Please configure AI Gateway"), 400, "2001", "AI_GATEWAY_ID"),
+        (401, _gateway(2009, "Unauthorized"), 502, "2009", "switch off its authentication"),
+        (400, _workers_ai(7003, "Could not route"), 400, "7003", "AI_GATEWAY_ID"),
+        (403, _workers_ai(9109, "Unauthorized"), 502, "9109", "Workers AI page"),
         (503, "", 503, "http-503", "in a moment"),
         (500, "[]", 500, "http-500", "in a moment"),
         (500, "null", 500, "http-500", "in a moment"),

@@ -48,7 +48,8 @@ async def test_every_parameter_arrives_as_text(worker: "Workerd", far_end: "FarE
             ("keyterm", "Anaïs, 客厅 & café; 50% = +1"),
             ("mip_opt_out", "true"),
             ("tag", "home"),
-            ("language_hint", "en"),
+            ("language_hint", "en-GB"),
+            ("numerals", "true"),
             ("__proto__", "x"),
         ],
         quote_via=quote,
@@ -127,6 +128,13 @@ async def test_headers_of_the_socket(worker: "Workerd", far_end: "FarEnd") -> No
         ("eot_timeout_ms=-1000", "eot_timeout_ms"),
         ("mip_opt_out=True", "mip_opt_out"),
         ("mip_opt_out=1", "mip_opt_out"),
+        ("model=flux-general-multi", "model"),
+        ("model=nova-3", "model"),
+        ("model=flux-general-en&model=flux-general-en", "model"),
+        ("language_hint=de", "language_hint"),
+        ("language_hint=en&language_hint=fr", "language_hint"),
+        ("language_hint=end", "language_hint"),
+        ("redact=pii", "redact"),
         ("tag=", "tag"),
         ("tag=a&tag=b", "tag"),
         ("tag=" + "x" * 129, "tag"),
@@ -179,7 +187,7 @@ async def test_meaningless_queries(worker: "Workerd", far_end: "FarEnd", query: 
 async def test_any_query_is_answered(worker: "Workerd", far_end: "FarEnd") -> None:
     """Whatever the query, the answer is a socket or a refusal that names a parameter."""
     known = ["encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms"]
-    known += ["mip_opt_out", "keyterm", "tag"]
+    known += ["mip_opt_out", "keyterm", "tag", "model", "language_hint", "redact"]
     values = st.text(max_size=20) | st.sampled_from(["0.7", "16000", "1000", "true", "linear16"])
     pairs = st.lists(st.tuples(st.sampled_from(known) | st.text(max_size=8), values), max_size=6)
     # What RFC 3986 lets stand in a query; on other characters the runtime itself says no.

@@ -17,6 +17,14 @@ const worker :Workerd.Config = (
   ])],
 );
 
+const pasted :Workerd.Config = (
+  services = [
+    (name = "worker", worker = .withoutBindings),
+    (name = "workers-ai", external = (http = ())),
+  ],
+  sockets = [(name = "http", http = (), service = "worker")],
+);
+
 const plain :Workerd.Config = (
   services = [
     (name = "worker", worker = .modelPage),
@@ -26,9 +34,8 @@ const plain :Workerd.Config = (
 );
 
 const shipped :Workerd.Worker = (
-  modules = [(name = "index.ts", esModule = embed "../../../worker/src/index.ts")],
+  modules = [(name = "index.js", esModule = embed "../../../worker/src/index.js")],
   compatibilityDate = "2026-10-20",
-  compatibilityFlags = ["typescript_strip_types"],
   bindings = [
     .ai,
     (name = "LIMITER", wrapped = (
@@ -39,6 +46,12 @@ const shipped :Workerd.Worker = (
     (name = "ALLOW_ANONYMOUS", fromEnvironment = "ALLOW_ANONYMOUS"),
     (name = "AI_GATEWAY_ID", fromEnvironment = "AI_GATEWAY_ID"),
   ],
+);
+
+const withoutBindings :Workerd.Worker = (
+  modules = [(name = "index.js", esModule = embed "../../../worker/src/index.js")],
+  compatibilityDate = "2026-10-20",
+  bindings = [(name = "FLUX_TOKEN", fromEnvironment = "FLUX_TOKEN")],
 );
 
 const modelPage :Workerd.Worker = (

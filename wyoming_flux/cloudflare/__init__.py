@@ -1,0 +1,33 @@
+"""Putting the Worker into a Cloudflare account, for the command line and the config flow."""
+
+from .api import MAX_ANSWER, Answer, DropToken, KeepToken, Pause, Request, Step
+from .script import (
+    NAME,
+    Account,
+    AccountNeeded,
+    Deployed,
+    Plan,
+    Script,
+    deploy,
+    token_page,
+    worker_source,
+)
+
+__all__ = [
+    "MAX_ANSWER",
+    "NAME",
+    "Account",
+    "AccountNeeded",
+    "Answer",
+    "Deployed",
+    "DropToken",
+    "KeepToken",
+    "Pause",
+    "Plan",
+    "Request",
+    "Script",
+    "Step",
+    "deploy",
+    "token_page",
+    "worker_source",
+]
