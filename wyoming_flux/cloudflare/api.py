@@ -19,8 +19,8 @@ from wyoming_flux.errors import (
     Refused,
     Unreachable,
     WyomingFluxError,
+    one_line,
 )
-from wyoming_flux.flux.foreign import one_line
 
 API: Final = "https://api.cloudflare.com/client/v4"
 MAX_ANSWER: Final = 1024 * 1024

@@ -33,8 +33,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from wyoming_flux import __version__
-from wyoming_flux.errors import InvalidSetting, Unreachable, WyomingFluxError
-from wyoming_flux.flux.foreign import one_line
+from wyoming_flux.errors import InvalidSetting, Unreachable, WyomingFluxError, one_line
 
 from .api import (
     API,
