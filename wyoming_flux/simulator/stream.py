@@ -9,10 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
-from . import parameters as limits
-from .parameters import InvalidParameter, StreamParameters
+from .parameters import MULTILINGUAL, InvalidParameter, StreamParameters, check
 from .profiles import Profile
 from .recognizer import FRAME_MS, Recognizer
 
@@ -20,12 +17,8 @@ Message = dict[str, Any]
 
 UPDATE_FRAMES: Final = 250 // FRAME_MS
 """Flux says something about every 250 ms of audio."""
-END_FRAMES: Final = 320 // FRAME_MS
-"""Silence after which a text that sounds complete ends the turn."""
 EAGER_FRAMES: Final = 160 // FRAME_MS
 """Silence after which an early end of turn is offered, where asked for."""
-VOICED_PEAK: Final = 1000
-"""A frame whose loudest sample reaches this is voiced (of 32767)."""
 
 
 class UnparsableMessage(ValueError):
@@ -42,14 +35,13 @@ class Stream:
         recognizer: Recognizer,
         *,
         request_id: str,
-        voiced_peak: int = VOICED_PEAK,
     ) -> None:
         """Start before any audio."""
         self.parameters = parameters
         self._profile = profile
         self._recognizer = recognizer
         self._request_id = request_id
-        self._voiced_peak = voiced_peak
+        self._end_frames = profile.end_of_turn_ms // FRAME_MS
         self._frame_bytes = 2 * parameters.sample_rate * FRAME_MS // 1000
         self._rest = bytearray()
         self._sequence_id = 0
@@ -80,8 +72,8 @@ class Stream:
         taken = bytes(self._rest[:whole])
         del self._rest[:whole]
         said: list[Message] = []
-        for start, voiced in zip(range(0, whole, size), self._voiced(taken), strict=True):
-            self._hear(taken[start : start + size], voiced, said)
+        for start in range(0, whole, size):
+            self._hear(taken[start : start + size], said)
         return said
 
     def force_end_turn(self) -> Message:
@@ -111,7 +103,7 @@ class Stream:
         if changed.eager_eot_threshold is not None:
             thresholds["eager_eot_threshold"] = changed.eager_eot_threshold
         fields: dict[str, Any] = {"thresholds": thresholds, "keyterms": list(changed.keyterms)}
-        if changed.model == "flux-general-multi":
+        if changed.model == MULTILINGUAL:
             fields["language_hints"] = list(changed.language_hints)
         if self._profile.models:
             fields["numerals"] = changed.numerals
@@ -135,18 +127,9 @@ class Stream:
         del message["request_id"]
         return message
 
-    def _voiced(self, frames: bytes) -> list[bool]:
-        """Return which of these whole frames are loud enough to be speech."""
-        samples = np.frombuffer(frames, "<i2").reshape(-1, self._frame_bytes // 2)
-        loud = samples.max(axis=1, initial=0) >= self._voiced_peak
-        loud |= samples.min(axis=1, initial=0) <= -self._voiced_peak
-        voiced: list[bool] = loud.tolist()
-        return voiced
-
-    def _hear(self, frame: bytes, voiced: bool, said: list[Message]) -> None:
+    def _hear(self, frame: bytes, said: list[Message]) -> None:
         self._frame += 1
-        self._recognizer.feed(frame, voiced)
-        if voiced:
+        if self._recognizer.hear(frame):
             self._last_voiced = self._frame
             if self._voice_start is None:
                 self._voice_start = self._frame - 1
@@ -161,15 +144,15 @@ class Stream:
 
     def _pause(self, silence: int, said: list[Message]) -> None:
         timeout = self.parameters.eot_timeout_ms // FRAME_MS
-        if silence not in (EAGER_FRAMES, END_FRAMES) and silence < timeout:
+        if silence not in (EAGER_FRAMES, self._end_frames) and silence < timeout:
             return
         text = self._recognizer.text
         if not text:
-            if silence >= END_FRAMES:
+            if silence >= self._end_frames:
                 self._last_voiced = self._voice_start = None  # a noise: no turn began
             return
         confidence = self._recognizer.confidence
-        ends = silence >= END_FRAMES and confidence >= self.parameters.eot_threshold
+        ends = silence >= self._end_frames and confidence >= self.parameters.eot_threshold
         if not ends and silence < timeout:
             if self._is_eager(confidence):
                 self._offer_end(text, said)
@@ -237,13 +220,22 @@ class Stream:
             transcript=self._text,
             words=self._words(),
             end_of_turn_confidence=self._confidence(),
+            **self._languages(),
         )
+
+    def _languages(self) -> Message:
+        """Return what the multilingual model says besides: it believes the first hint."""
+        hints = self.parameters.language_hints
+        if self.parameters.model != MULTILINGUAL:
+            return {}
+        heard = [hints[0].split("-")[0].lower() if hints else "en"] if self._text else []
+        return {"languages": heard, **({"languages_hinted": list(hints)} if hints else {})}
 
     def _confidence(self) -> float:
         """Grow with the silence up to what the recognizer says at the end of turn."""
         if not self._text or self._last_voiced is None:
             return 0.001
-        silence = min(1.0, (self._frame - self._last_voiced) / END_FRAMES)
+        silence = min(1.0, (self._frame - self._last_voiced) / self._end_frames)
         return round(max(0.01, self._recognizer.confidence * silence), 4)
 
     def _words(self) -> list[Message]:
@@ -298,11 +290,7 @@ def _configured(
             raise UnparsableMessage("invalid type: `numerals` must be a boolean")
         changes["numerals"] = numerals
     changed = dataclasses.replace(current, **changes)
-    limits.check_thresholds(
-        changed.eot_threshold, changed.eager_eot_threshold, changed.eot_timeout_ms, profile
-    )
-    limits.check_keyterms(changed.keyterms)
-    limits.check_language_hints(changed.language_hints, changed.model)
+    check(changed, profile)
     return changed
 
 

@@ -13,20 +13,31 @@ from wyoming_flux.simulator import (
     DEEPGRAM,
     PROFILES,
     WORKERS_AI,
-    Accepted,
     Refusal,
     Request,
     StreamParameters,
 )
 from wyoming_flux.simulator.faults import Refuse
-from wyoming_flux.simulator.handshake import check, refuse
 from wyoming_flux.simulator.parameters import InvalidParameter, from_inputs, from_query
+from wyoming_flux.simulator.upgrade import decide, refuse
 
-Knock = Callable[..., Accepted | Refusal]
 Target = Callable[..., str]
+Decision = StreamParameters | Refusal
 
 
-def refused(answer: Accepted | Refusal) -> tuple[int, dict[str, Any]]:
+def knock(
+    target: str,
+    headers: dict[str, str] | None = None,
+    *,
+    profile: str = "workers-ai",
+    token: str | None = None,
+) -> Decision:
+    """The answer to an upgrade request."""
+    request = Request(target, headers or {})
+    return decide(request, PROFILES[profile], request_id="id", token=token)
+
+
+def refused(answer: Decision) -> tuple[int, dict[str, Any]]:
     """Status and JSON body of a refusal."""
     assert isinstance(answer, Refusal), answer
     return answer.status, json.loads(answer.body)
@@ -87,19 +98,17 @@ BAD_BOTH = [
 
 
 @pytest.mark.parametrize("profile", ["deepgram", "workers-ai"])
-def test_what_flux_takes_is_accepted(knock: Knock, target: Target, profile: str) -> None:
+def test_what_flux_takes_is_accepted(target: Target, profile: str) -> None:
     """All documented parameters at the edges of their ranges."""
     for query in GOOD[profile]:
         answer = knock(target(profile, *query), profile=profile)
-        assert isinstance(answer, Accepted), (query, answer)
+        assert isinstance(answer, StreamParameters), (query, answer)
         terms = tuple(value for name, value in query if name == "keyterm")
-        assert answer.parameters.keyterms == terms
+        assert answer.keyterms == terms
 
 
 @pytest.mark.parametrize("query", BAD_BOTH, ids=lambda query: "&".join(query[0]))
-def test_what_flux_refuses_is_refused(
-    knock: Knock, target: Target, query: tuple[tuple[str, str], ...]
-) -> None:
+def test_what_flux_refuses_is_refused(target: Target, query: tuple[tuple[str, str], ...]) -> None:
     """Out of range, malformed, twice, or from the older API: 400 in each profile's shape."""
     status, body = refused(knock(target("deepgram", *query), profile="deepgram"))
     assert (status, body["err_code"]) == (400, "INVALID_QUERY_PARAMETER")
@@ -119,27 +128,27 @@ def test_what_flux_refuses_is_refused(
         {"encoding": "linear16", "sample_rate": "16 kHz"},
     ],
 )
-def test_encoding_and_rate_are_required(knock: Knock, query: dict[str, str]) -> None:
+def test_encoding_and_rate_are_required(query: dict[str, str]) -> None:
     """linear16 at one of Flux's rates."""
     assert refused(knock("/?" + urlencode(query), profile="workers-ai"))[0] == 400
     query = {"model": "flux-general-en", **query}
     assert refused(knock("/v2/listen?" + urlencode(query), profile="deepgram"))[0] == 400
 
 
-def test_workers_ai_documents_a_narrower_threshold(knock: Knock, target: Target) -> None:
+def test_workers_ai_documents_a_narrower_threshold(target: Target) -> None:
     """0.9 is its limit, 1.0 Deepgram's."""
     wide = ("eot_threshold", "0.95")
-    assert isinstance(knock(target("deepgram", wide), profile="deepgram"), Accepted)
+    assert isinstance(knock(target("deepgram", wide), profile="deepgram"), StreamParameters)
     assert refused(knock(target("workers-ai", wide), profile="workers-ai"))[0] == 400
 
 
 @pytest.mark.parametrize("name", ["model", "language_hint", "numerals", "redact"])
-def test_workers_ai_lacks_what_only_deepgram_has(knock: Knock, target: Target, name: str) -> None:
+def test_workers_ai_lacks_what_only_deepgram_has(target: Target, name: str) -> None:
     """Undeclared names are refused."""
     assert refused(knock(target("workers-ai", (name, "true")), profile="workers-ai"))[0] == 400
 
 
-def test_deepgram_refusals_carry_their_headers(knock: Knock, target: Target) -> None:
+def test_deepgram_refusals_carry_their_headers(target: Target) -> None:
     """The request id and the error, also in headers."""
     answer = knock(target("deepgram", ("foo", "1")), profile="deepgram")
     assert isinstance(answer, Refusal)
@@ -148,7 +157,7 @@ def test_deepgram_refusals_carry_their_headers(knock: Knock, target: Target) -> 
     assert answer.headers["dg-error"] == body["err_msg"]
 
 
-def test_the_model_is_required_and_must_be_known(knock: Knock) -> None:
+def test_the_model_is_required_and_must_be_known() -> None:
     """Without it 400, with another 403."""
     rest = "encoding=linear16&sample_rate=16000"
     assert refused(knock(f"/v2/listen?{rest}", profile="deepgram"))[0] == 400
@@ -157,23 +166,23 @@ def test_the_model_is_required_and_must_be_known(knock: Knock) -> None:
     assert refused(answer)[0] == 403
 
 
-def test_language_hints_are_the_multilingual_model_s(knock: Knock) -> None:
+def test_language_hints_are_the_multilingual_model_s() -> None:
     """The English model refuses them in the other of Deepgram's shapes."""
     base = "/v2/listen?encoding=linear16&sample_rate=16000&model=flux-general-"
     answer = knock(f"{base}multi&language_hint=de&language_hint=pt-BR", profile="deepgram")
-    assert isinstance(answer, Accepted)
-    assert answer.parameters.language_hints == ("de", "pt-BR")
+    assert isinstance(answer, StreamParameters)
+    assert answer.language_hints == ("de", "pt-BR")
     for rest in ("en&language_hint=en", "multi&language_hint=xx", "multi&language_hint="):
         status, body = refused(knock(base + rest, profile="deepgram"))
         assert (status, body["code"]) == (400, "INVALID_PARAMETER")
         assert body["description"]
 
 
-def test_deepgram_has_one_path(knock: Knock, target: Target) -> None:
+def test_deepgram_has_one_path(target: Target) -> None:
     """Anything but /v2/listen is not found; a prefix in front of it is a proxy's."""
     rest = target("deepgram").partition("?")[2]
     assert refused(knock(f"/v1/listen?{rest}", profile="deepgram"))[0] == 404
-    assert isinstance(knock(f"/proxy/v2/listen?{rest}", profile="deepgram"), Accepted)
+    assert isinstance(knock(f"/proxy/v2/listen?{rest}", profile="deepgram"), StreamParameters)
 
 
 @pytest.mark.parametrize(
@@ -187,12 +196,11 @@ def test_deepgram_has_one_path(knock: Knock, target: Target) -> None:
         ({}, False),
     ],
 )
-def test_deepgram_s_keys(knock: Knock, target: Target, headers: dict[str, str], ok: bool) -> None:
+def test_deepgram_s_keys(target: Target, headers: dict[str, str], ok: bool) -> None:
     """As Token, or as a subprotocol; a raw key after Bearer is none."""
     answer = knock(target("deepgram"), headers, profile="deepgram", token="secret")
     if ok:
-        assert isinstance(answer, Accepted)
-        assert answer.subprotocol == ("token" if "sec-websocket-protocol" in headers else None)
+        assert isinstance(answer, StreamParameters)
     else:
         assert refused(answer)[0] == 401
         assert refused(answer)[1]["err_code"] == "INVALID_AUTH"
@@ -216,24 +224,24 @@ GATEWAY_MODEL = GATEWAY + "&model=@cf/deepgram/flux"
         (binding({"encoding": "linear16", "sample_rate": "16000"}), {}, True),
     ],
 )
-def test_cloudflare_s_tokens(knock: Knock, path: str, headers: dict[str, str], ok: bool) -> None:
+def test_cloudflare_s_tokens(path: str, headers: dict[str, str], ok: bool) -> None:
     """Each route has its header; a binding needs none."""
     answer = knock(path, headers, token="secret")
     if ok:
-        assert isinstance(answer, Accepted), answer
+        assert isinstance(answer, StreamParameters), answer
     else:
         assert refused(answer)[0] == 401
         assert refused(answer)[1]["errors"][0]["code"] == 10000
 
 
-def test_the_gateway_needs_the_model(knock: Knock) -> None:
+def test_the_gateway_needs_the_model() -> None:
     """It serves many."""
-    assert isinstance(knock(GATEWAY_MODEL), Accepted)
+    assert isinstance(knock(GATEWAY_MODEL), StreamParameters)
     assert refused(knock(GATEWAY))[1]["errors"][0]["code"] == 5007
     assert refused(knock(GATEWAY + "&model=@cf/other"))[0] == 400
 
 
-def test_the_binding_s_inputs(knock: Knock) -> None:
+def test_the_binding_s_inputs() -> None:
     """Strings, and an array of key terms."""
     inputs = {
         "encoding": "linear16",
@@ -243,22 +251,20 @@ def test_the_binding_s_inputs(knock: Knock) -> None:
         "mip_opt_out": "true",
     }
     answer = knock(binding(inputs, gateway={"id": "home"}))
-    assert isinstance(answer, Accepted)
-    assert answer.parameters == StreamParameters(
+    assert isinstance(answer, StreamParameters)
+    assert answer == StreamParameters(
         sample_rate=8000, eot_threshold=0.6, keyterms=("a b", "c"), mip_opt_out=True
     )
     answer = knock(binding({**inputs, "keyterm": "only one"}))
-    assert isinstance(answer, Accepted)
-    assert answer.parameters.keyterms == ("only one",)
+    assert isinstance(answer, StreamParameters)
+    assert answer.keyterms == ("only one",)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [{"sample_rate": 16000}, {"mip_opt_out": True}, {"keyterm": [1]}, {"tag": ["a"]}],
 )
-def test_the_binding_s_numbers_are_an_error_of_its_own(
-    knock: Knock, wrong: dict[str, object]
-) -> None:
+def test_the_binding_s_numbers_are_an_error_of_its_own(wrong: dict[str, object]) -> None:
     """Anything but strings: 500 with AiError 5030."""
     inputs = {"encoding": "linear16", "sample_rate": "16000", **wrong}
     status, body = refused(knock(binding(inputs)))
@@ -276,17 +282,17 @@ def test_the_binding_s_numbers_are_an_error_of_its_own(
         "/run?version=2&body=%7B%7D",
     ],
 )
-def test_the_binding_s_refusals(knock: Knock, path: str) -> None:
+def test_the_binding_s_refusals(path: str) -> None:
     """Its own shape, with the code inside."""
     status, body = refused(knock(path))
     assert (status, body["internalCode"]) == (400, 5004)
 
 
-def test_the_binding_s_other_models(knock: Knock) -> None:
+def test_the_binding_s_other_models() -> None:
     """The header says which model is meant."""
     path = binding({"encoding": "linear16", "sample_rate": "16000"})
     assert refused(knock(path, {"cf-consn-model-id": "@cf/other"}))[1]["internalCode"] == 5007
-    assert isinstance(knock(path, {"cf-consn-model-id": "@cf/deepgram/flux"}), Accepted)
+    assert isinstance(knock(path, {"cf-consn-model-id": "@cf/deepgram/flux"}), StreamParameters)
 
 
 def test_refusals_on_purpose_have_the_profile_s_shape() -> None:
@@ -321,14 +327,14 @@ def test_any_query_gets_an_answer(query: list[tuple[str, str]], profile: Any) ->
     start = [("encoding", "linear16"), ("sample_rate", "16000")]
     for whole in (query, [*start, *query]):
         request = Request("/v2/listen?" + urlencode(whole))
-        answer = check(request, PROFILES[profile], request_id="id")
+        answer = decide(request, PROFILES[profile], request_id="id")
         if isinstance(answer, Refusal):
             assert refused(answer)[0] in (400, 403)
             assert all(value.isascii() and value.isprintable() for value in answer.headers.values())
             with pytest.raises(InvalidParameter, match=r"\w"):
                 from_query(whole, PROFILES[profile])
         else:
-            found = answer.parameters
+            found = answer
             assert 0.5 <= found.eot_threshold <= 1.0
             assert 500 <= found.eot_timeout_ms <= 60000
             assert found.eager_eot_threshold is None or found.eager_eot_threshold >= 0.3
