@@ -86,9 +86,12 @@ class MemoryConnection:
         self._waiting.append(future)
         await future
 
-    def _move(self) -> None:
-        """Carry frames both ways, as far as they go now."""
-        session, now = self._session, self._loop.time()
+    def _move(self, deadline: float = 0.0) -> None:
+        """Carry frames both ways, as far as they go now.
+
+        The loop calls a little before a ``deadline``, by its clock's resolution.
+        """
+        session, now = self._session, max(deadline, self._loop.time())
         while self._end is None:
             if self._there and session.room:
                 session.receive(self._there.popleft(), now)
@@ -103,8 +106,8 @@ class MemoryConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if (deadline := session.deadline) is not None and self._end is None:
-            self._timer = self._loop.call_at(deadline, self._move)
+        if (due := session.deadline) is not None and self._end is None:
+            self._timer = self._loop.call_at(due, self._move, due)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -88,7 +88,7 @@ async def test_a_stream() -> None:
         assert isinstance(await connection.receive(), TurnInfo)
         with pytest.raises(ConnectionLost) as caught:
             await connection.receive()
-        assert caught.value.upstream_code == "1006"
+        assert caught.value.upstream_code == "1005"
         await connection.close()
         await connection.close()
         with pytest.raises(ConnectionLost):
