@@ -163,9 +163,10 @@ async def _carry(websocket: ServerConnection, session: FluxSession) -> None:
                 await asyncio.wait([gone], timeout=wait)
                 session.hurry = gone.done()
     except Exception:
+        # Whatever a recognizer raises: its client must not be left hanging.
+        _LOGGER.exception("the session failed")
         session.traffic.close_code = INTERNAL_ERROR
         await _close(websocket, Close(INTERNAL_ERROR))
-        raise
     finally:
         session.end()
 

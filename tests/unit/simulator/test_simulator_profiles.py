@@ -62,6 +62,14 @@ def test_all_that_a_file_can_say() -> None:
     assert parse('{"base": "workers-ai", "idle_timeout": null}').idle_timeout is None
 
 
+def test_the_document_names_each_switch() -> None:
+    """One row of its table for each, or one row for several of a kind."""
+    text = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {one.strip(" `") for row in rows for one in row.split(",")}
+    assert named == {*Profile.__dataclass_fields__}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.coded import CodedRecognizer, speak
 from wyoming_flux.simulator import Simulator, Upgrade
@@ -150,6 +150,53 @@ async def test_a_slow_reader_stops_a_real_client(target: Any) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(send_on(), 0.5)
         websocket.transport.abort()
+
+
+async def test_a_client_that_does_not_read_is_dropped(
+    target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages have a while to leave, then the connection goes."""
+    monkeypatch.setattr("wyoming_flux.simulator.serve.FLUSH_SECONDS", 0.3)
+    term = ("keyterm", "x" * 100)
+    async with Simulator(ingest_rate=0) as simulator:
+        url = simulator.url + target("workers-ai", *[term] * 50)
+        websocket = await connect(url, proxy=None, max_queue=1)
+
+        async def ask_on() -> None:
+            while True:
+                await websocket.send('{"type":"Configure"}')
+
+        with pytest.raises(ConnectionClosed):
+            await ask_on()
+        (connection,) = simulator.connections
+        assert (connection.close_code, connection.closed_by_client) == (1006, True)
+
+
+async def test_a_broken_recognizer_does_not_leave_the_client_hanging(
+    converse: Any, target: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection ends with 1011, the error is logged, and the recognizer is given up."""
+    closed = []
+
+    class Broken(CodedRecognizer):
+        def hear(self, frame: bytes) -> bool:
+            raise RuntimeError("deaf")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    async with Simulator(recognizer=Broken) as simulator:
+        _, code = await converse(simulator.url + target("workers-ai"), bytes(640))
+    assert (code, simulator.connections[0].close_code, len(closed)) == (1011, 1011, 1)
+    assert "deaf" in caplog.text
+
+
+async def test_the_token_may_come_as_a_subprotocol(target: Any) -> None:
+    """As browsers send it to Deepgram; the answer names the protocol, never the key."""
+    async with Simulator(profile="deepgram", token="secret") as simulator:
+        url = simulator.url + target("deepgram")
+        async with connect(url, proxy=None, subprotocols=["token", "secret"]) as websocket:
+            assert websocket.subprotocol == "token"
 
 
 async def test_leaving_ends_everything(target: Any) -> None:
