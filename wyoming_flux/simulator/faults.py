@@ -11,7 +11,7 @@ the whole connection: it changes the profile.
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
@@ -126,14 +126,9 @@ class LateEndOfTurn(Fault):
 
 
 class Quirk(Fault):
-    """How the endpoint is; :attr:`changes` are fields of the profile."""
+    """How the endpoint is; :func:`changes` has the fields of the profile."""
 
     __slots__ = ()
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """What is different from the profile."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,40 +138,20 @@ class Window(Quirk):
     kind: Literal["lagging", "creeping", "missing"] = "lagging"
     seconds: float = 0.6
 
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """One of the two."""
-        return {"window_lag": self.seconds} if self.kind == "lagging" else {"windows": self.kind}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untyped(Quirk):
     """Messages have no ``type``, as in the schema of Workers AI."""
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """No types."""
-        return {"typed": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryFrames(Quirk):
     """Messages come as binary frames."""
 
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """Binary frames."""
-        return {"binary": True}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unflushed(Quirk):
     """``CloseStream`` closes at once: what was not told yet is lost."""
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """No flush."""
-        return {"flush": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +159,6 @@ class NoControls(Quirk):
     """No control message is known: an ``Error``, a close with 1011, or nothing comes of them."""
 
     answer: Literal["error", "close", "ignore"] = "error"
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """No controls."""
-        return {"controls": (), "unknown_control": self.answer}
 
 
 KINDS: Final[dict[str, type[Fault]]] = {
@@ -237,6 +207,28 @@ def parse(text: str) -> Fault:
 def for_connection(faults: Iterable[Fault], number: int) -> tuple[Fault, ...]:
     """Return the faults that strike the connection with this number."""
     return tuple(one for one in faults if one.connection in (None, number))
+
+
+def changes(faults: Iterable[Fault]) -> dict[str, Any]:
+    """Return the fields of the profile that quirks set."""
+    changed: dict[str, Any] = {}
+    for fault in faults:
+        match fault:
+            case Window(kind="lagging"):
+                changed["window_lag"] = fault.seconds
+            case Window():
+                changed["windows"] = fault.kind
+            case Untyped():
+                changed["typed"] = False
+            case BinaryFrames():
+                changed["binary"] = True
+            case Unflushed():
+                changed["flush"] = False
+            case NoControls():
+                changed.update(controls=(), unknown_control=fault.answer)
+            case _:
+                pass  # something that goes wrong, once or in the middle
+    return changed
 
 
 def first(kind: type[_F], faults: Iterable[Fault]) -> _F | None:

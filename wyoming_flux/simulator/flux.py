@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from . import faults as fault_kinds
 from . import upgrade
-from .faults import ConnectLate, Fault, Quirk, Refuse
+from .faults import ConnectLate, Fault, Refuse
 from .parameters import StreamParameters
 from .profiles import PROFILES, Profile, ProfileName
 from .recognizer import Recognizer
@@ -20,7 +20,6 @@ from .upgrade import Refusal, Request
 RecognizerFactory = Callable[[StreamParameters], Recognizer]
 """Makes the recognizer of one connection; must not block (see :attr:`.Recognizer.blocking`)."""
 RecognizerName = Literal["script", "pocketsphinx"]
-RECOGNIZERS: Final[tuple[RecognizerName, ...]] = ("script", "pocketsphinx")
 Observer = Callable[["Upgrade", str], None]
 """Gets one line of text for each thing that happens on a connection; from the thread of the
 recognizer, where that is :attr:`~.Recognizer.blocking`."""
@@ -115,10 +114,9 @@ class LocalFlux:
             return this, answer
         this.parameters = answer
         self._observe(this, f"connected at {this.path}: {_shown(answer)}")
-        changes = {k: v for one in faults if isinstance(one, Quirk) for k, v in one.changes.items()}
         session = FluxSession(
             answer,
-            dataclasses.replace(self.profile, **changes),
+            dataclasses.replace(self.profile, **fault_kinds.changes(faults)),
             self._recognizer(answer),
             request_id=this.request_id,
             ingest_rate=self._ingest_rate,

@@ -91,18 +91,15 @@ class Stream:
         try:
             changed = _configured(self.parameters, message, self._profile)
         except InvalidParameter as error:
-            code = "INVALID_KEYTERM" if error.name == "keyterm" else "INVALID_THRESHOLD"
-            if error.name == "language_hint":
-                code = "INVALID_LANGUAGE_HINT"
+            names = {"keyterm": "INVALID_KEYTERM", "language_hint": "INVALID_LANGUAGE_HINT"}
+            code = names.get(error.name, "INVALID_THRESHOLD")
             return self._message("ConfigureFailure", code=code, description=str(error))
         self.parameters = changed
-        thresholds: dict[str, float] = {
-            "eot_threshold": changed.eot_threshold,
-            "eot_timeout_ms": changed.eot_timeout_ms,
+        active = {name: getattr(changed, name) for name in _THRESHOLDS}
+        fields: dict[str, Any] = {
+            "thresholds": {name: value for name, value in active.items() if value is not None},
+            "keyterms": list(changed.keyterms),
         }
-        if changed.eager_eot_threshold is not None:
-            thresholds["eager_eot_threshold"] = changed.eager_eot_threshold
-        fields: dict[str, Any] = {"thresholds": thresholds, "keyterms": list(changed.keyterms)}
         if changed.model == MULTILINGUAL:
             fields["language_hints"] = list(changed.language_hints)
         if self._profile.models:
@@ -277,18 +274,19 @@ def _configured(
         known |= {"language_hints", "numerals"}
     if unknown := set(message) - known:
         raise UnparsableMessage(f"unknown field `{min(unknown)}`")
+    given = {name: value for name, value in message.items() if value is not None}
     changes: dict[str, Any] = {}
-    thresholds = message.get("thresholds")
-    if thresholds is not None:
-        changes.update(_thresholds(thresholds))
-    if (keyterms := message.get("keyterms")) is not None:
-        changes["keyterms"] = _strings("keyterms", keyterms)
-    if (hints := message.get("language_hints")) is not None:
-        changes["language_hints"] = _strings("language_hints", hints)
-    if (numerals := message.get("numerals")) is not None:
-        if not isinstance(numerals, bool):
+    if "thresholds" in given:
+        changes.update(_thresholds(given["thresholds"]))
+    for name in {"keyterms", "language_hints"} & set(given):
+        several = [given[name]] if isinstance(given[name], str) else given[name]
+        if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+            raise UnparsableMessage(f"invalid type: `{name}` must be a list of strings")
+        changes[name] = tuple(several)
+    if "numerals" in given:
+        if not isinstance(given["numerals"], bool):
             raise UnparsableMessage("invalid type: `numerals` must be a boolean")
-        changes["numerals"] = numerals
+        changes["numerals"] = given["numerals"]
     changed = dataclasses.replace(current, **changes)
     check(changed, profile)
     return changed
@@ -297,21 +295,17 @@ def _configured(
 def _thresholds(thresholds: object) -> dict[str, Any]:
     if not isinstance(thresholds, dict):
         raise UnparsableMessage("invalid type: `thresholds` must be an object")
-    changes: dict[str, Any] = {}
-    for name, value in thresholds.items():
-        if name not in ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms"):
-            raise UnparsableMessage(f"unknown field `{name}`")
-        if value is None:
-            continue
-        kind = (int,) if name == "eot_timeout_ms" else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool):
+    if unknown := set(thresholds) - set(_THRESHOLDS):
+        raise UnparsableMessage(f"unknown field `{min(unknown)}`")
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, _THRESHOLDS[name]) or isinstance(value, bool):
             raise UnparsableMessage(f"invalid type: `{name}` must be a number")
-        changes[name] = value
-    return changes
+    return given
 
 
-def _strings(name: str, value: object) -> tuple[str, ...]:
-    several = [value] if isinstance(value, str) else value
-    if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-        raise UnparsableMessage(f"invalid type: `{name}` must be a list of strings")
-    return tuple(several)
+_THRESHOLDS: Final[dict[str, tuple[type, ...]]] = {
+    "eot_threshold": (int, float),
+    "eager_eot_threshold": (int, float),
+    "eot_timeout_ms": (int,),
+}
