@@ -221,12 +221,12 @@ class Stream:
         )
 
     def _languages(self) -> Message:
-        """Return what the multilingual model says besides: it believes the first hint."""
+        """Return what the multilingual model says besides: the first hint is what it hears."""
         hints = self.parameters.language_hints
-        if self.parameters.model != MULTILINGUAL:
-            return {}
-        heard = [hints[0].split("-")[0].lower() if hints else "en"] if self._text else []
-        return {"languages": heard, **({"languages_hinted": list(hints)} if hints else {})}
+        said: Message = {}
+        if self.parameters.model == MULTILINGUAL and self._text:
+            said["languages"] = [hints[0].split("-")[0].lower() if hints else "en"]
+        return {**said, "languages_hinted": list(hints)} if hints else said
 
     def _confidence(self) -> float:
         """Grow with the silence up to what the recognizer says at the end of turn."""
