@@ -4,21 +4,14 @@ import asyncio
 import logging
 import os
 import selectors
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
 
-from wyoming_flux.errors import ConnectionLost, EndpointError
-from wyoming_flux.flux import Connector, Endpoint, Message
-from wyoming_flux.flux.learnt import Facts
-from wyoming_flux.flux.messages import parse
-from wyoming_flux.flux.refusal import refusal
-from wyoming_flux.simulator.handshake import Refusal, Request
-from wyoming_flux.simulator.service import Service
-from wyoming_flux.simulator.transport import MemoryTransport, TransportClosed, memory_pair
+from tests.support import memory_flux
+from wyoming_flux.flux import Endpoint
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile(
@@ -82,86 +75,10 @@ def run_virtual() -> Callable[[Callable[[], Awaitable[Any]]], Any]:
     return _run_virtual
 
 
-class MemoryConnection:
-    """The client's end of a connection in memory, in the shape of a FluxConnection."""
-
-    def __init__(self, transport: MemoryTransport, headers: Mapping[str, str]) -> None:
-        self._transport = transport
-        self.headers = headers
-        self.connect_ms = 0.0
-        self.attempts = 1
-        self.dropped: tuple[str, ...] = ()
-        self.facts = Facts()
-        self.session: asyncio.Task[None] | None = None
-
-    async def send_audio(self, pcm: bytes) -> None:
-        assert pcm
-        assert len(pcm) % 2 == 0
-        await self._send(pcm)
-
-    async def send_control(self, message: str) -> None:
-        await self._send(message)
-
-    async def receive(self) -> Message:
-        try:
-            return parse(await self._transport.receive())
-        except TransportClosed as end:
-            raise ConnectionLost(f"closed with {end.code}", close_code=end.code) from end
-
-    async def close(self) -> None:
-        await self._transport.close()
-        if self.session is not None:
-            # Bounded like the real one, which aborts its socket after a second.
-            await asyncio.wait([self.session], timeout=1.0)
-            self.session.cancel()
-            await asyncio.wait([self.session])
-
-    async def _send(self, frame: str | bytes) -> None:
-        try:
-            await self._transport.send(frame)
-        except TransportClosed as end:
-            raise ConnectionLost(f"closed with {end.code}", close_code=end.code) from end
-
-
-class MemoryConnector(Connector):
-    """A connector to a simulator in memory: the real rules, no socket."""
-
-    def __init__(self, service: Service, *, route: str = "workers-ai") -> None:
-        super().__init__(
-            Endpoint.from_url("ws://127.0.0.1", route=route),
-            clock=lambda: asyncio.get_running_loop().time(),
-        )
-        self.service = service
-        self.opened: list[MemoryConnection] = []
-
-    async def _open(self, url: str) -> MemoryConnection:  # type: ignore[override]  # a stand-in
-        parts = urlsplit(url)
-        request = Request(
-            f"{parts.path}?{parts.query}",
-            {name.lower(): value for name, value in self.endpoint.request_headers().items()},
-        )
-        connection, answer = await self.service.open(request)
-        if isinstance(answer, Refusal):
-            raise self._refused(answer)
-        here, there = memory_pair(limit=64)
-        opened = MemoryConnection(here, {})
-        opened.session = asyncio.create_task(self.service.serve(connection, there))
-        self.opened.append(opened)
-        return opened
-
-    def _refused(self, answer: Refusal) -> EndpointError:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return refusal(answer.status, headers, answer.body, self.endpoint.host)
-
-
 @pytest.fixture
-def memory_connector() -> Callable[..., MemoryConnector]:
-    """Make a connector to a simulator in memory; arguments are those of Service, and route."""
-
-    def make(*, route: str = "workers-ai", **service: Any) -> MemoryConnector:
-        return MemoryConnector(Service(**service), route=route)
-
-    return make
+def memory_connector() -> Callable[..., memory_flux.MemoryConnector]:
+    """Make a connector to a simulator in memory."""
+    return memory_flux.memory_connector
 
 
 def tone(seconds: float, *, rate: int = 16000) -> bytes:

@@ -27,12 +27,13 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event, async_read_event
 
 from tests.bench.clock import ScaledLoop
+from tests.support.coded import CodedRecognizer, speak
 from tests.unit.faults.matrix import TROUBLES, Client, Effect, Trouble
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
 from wyoming_flux.server.events import encode
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.simulator import Connection, Simulator, speak
+from wyoming_flux.simulator import Simulator, Upgrade
 from wyoming_flux.simulator.faults import Fault
 
 RATE: Final = 16000
@@ -128,26 +129,20 @@ class SoakSimulator(Simulator):
     """A simulator whose faults belong to turns, told by a key term."""
 
     def __init__(self, planned: dict[int, Plan]) -> None:
-        super().__init__(recognizer="coded", keep=False)
+        super().__init__(recognizer=CodedRecognizer, keep=False)
         self._planned = planned
         self._attempts: dict[int, int] = {}
-        self._given: dict[int, tuple[Fault, ...]] = {}
 
-    def _faults(self, connection: Connection) -> tuple[Fault, ...]:
-        # Asked twice for each connection: when it is opened, and when it is served.
-        if connection.number in self._given:
-            return self._given.pop(connection.number)
+    def faults_for(self, upgrade: Upgrade) -> tuple[Fault, ...]:
+        """Return those of the turn that this connection belongs to."""
         tags = [
             value.removeprefix(_TAG)
-            for name, value in connection.query
+            for name, value in upgrade.query
             if name == "keyterm" and value.startswith(_TAG)
         ]
         turn = int(tags[0])
         attempt = self._attempts[turn] = self._attempts.get(turn, 0) + 1
-        faults = tuple(self._planned[turn].faults(attempt))
-        if not any(type(one).__name__ == "Refuse" for one in faults):
-            self._given[connection.number] = faults
-        return faults
+        return tuple(self._planned[turn].faults(attempt))
 
 
 @dataclass

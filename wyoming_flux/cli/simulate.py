@@ -16,7 +16,7 @@ from .environment import Given
 
 # Imported when it runs, so that every other command starts without it.
 if TYPE_CHECKING:
-    from wyoming_flux.simulator import Connection
+    from wyoming_flux.simulator import Profile, Upgrade
 
 _EPILOG = """\
 faults:
@@ -29,10 +29,17 @@ faults:
     drop:after=1.5,code=1011       * end the connection (1006: TCP alone, 1005: without a code)
     stall:after=1                  * take audio and say nothing (seconds=N: for N s of audio)
     error:after=1,code=NAME        * report a fatal error and close
-    garbage:kind=text              * say something that is no message (text, json, binary)
+    garbage:kind=text              * say something that is no message (text, json, binary, empty)
     slow-reader:rate=0.5           * take audio slower than real time (0: not at all)
     jitter:seconds=0.3               each message up to so late
     duplicate-end, empty-end, late-end   EndOfTurn twice, without its text, out of order
+    window:seconds=0.6               ends of audio windows lag (kind=creeping, kind=missing)
+    untyped, binary                  messages without type, as binary frames
+    unflushed                        CloseStream closes at once
+    no-controls:answer=error         no control message is known (error, close, ignore)
+
+profile files are JSON: {"base": "workers-ai" or "deepgram", and what is different there}; see
+docs/simulator.md.
 
 scripts are TOML: [[turn]] tables with text (or a list of texts with pauses between them),
 unfinished = true, confidence = 0.6, interim = "what is believed first".
@@ -49,15 +56,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--profile",
-        choices=("workers-ai", "deepgram"),
         default="workers-ai",
-        help="whose Flux to play (%(default)s)",
+        metavar="NAME|FILE",
+        help="whose Flux to play: workers-ai, deepgram, or a profile file (%(default)s)",
     )
     parser.add_argument(
         "--recognizer",
-        choices=("pocketsphinx", "script", "coded"),
-        help="pocketsphinx hears real speech, script says what --script says while there is sound,"
-        " coded reads test audio (script with --script, else pocketsphinx)",
+        choices=("pocketsphinx", "script"),
+        help="pocketsphinx hears real speech, script says what --script says while there is sound"
+        " (script with --script, else pocketsphinx)",
     )
     parser.add_argument("--script", type=Path, metavar="FILE", help="what to hear, as TOML")
     parser.add_argument(
@@ -66,6 +73,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=1.25,
         metavar="N",
         help="take audio at most N times as fast as real time; 0: unlimited (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-streams",
+        type=int,
+        metavar="N",
+        help="so many connections at once, 503 beyond (8 with pocketsphinx, 1000 with script)",
     )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="go wrong; repeatable"
@@ -124,9 +137,12 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         raise InvalidSetting("script", "--script needs --recognizer script")
     if not 0 <= args.ingest_rate <= 1000:
         raise InvalidSetting("ingest_rate", "--ingest-rate must be between 0 and 1000")
+    if args.max_streams is not None and args.max_streams < 1:
+        raise InvalidSetting("max_streams", "--max-streams must be at least 1")
     options: dict[str, Any] = {
         "uri": args.uri,
-        "profile": args.profile,
+        "profile": _profile(args.profile),
+        "max_streams": args.max_streams,
         "recognizer": args.recognizer,
         "ingest_rate": args.ingest_rate,
         "faults": [faults.parse(text) for text in args.fault],
@@ -147,6 +163,20 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         require_pocketsphinx()
 
     return options
+
+
+def _profile(name: str) -> "Profile":
+    """Return a profile by its name, or of a file."""
+    from wyoming_flux.simulator import PROFILES, profiles
+
+    if name in PROFILES:
+        return PROFILES[name]
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise InvalidSetting(
+            "profile", f"--profile must be {', '.join(PROFILES)} or a file, not {name!r}"
+        )
+    return profiles.load(path)
 
 
 def _check_uri(uri: str, *, any_address: bool) -> None:
@@ -170,8 +200,8 @@ def _check_uri(uri: str, *, any_address: bool) -> None:
         )
 
 
-def _observe(connection: "Connection", line: str) -> None:
-    _log(f"#{connection.number} {line}")
+def _observe(upgrade: "Upgrade", line: str) -> None:
+    _log(f"#{upgrade.number} {line}")
 
 
 def _log(line: str) -> None:

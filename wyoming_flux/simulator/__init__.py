@@ -1,23 +1,21 @@
 """A local Flux: the same wire, its own recognizer; only for trying out and testing."""
 
-from .coded import CodedRecognizer, speak
-from .handshake import Accepted, Refusal, Request
+from .flux import LocalFlux, Upgrade
 from .parameters import StreamParameters
 from .profiles import DEEPGRAM, PROFILES, WORKERS_AI, Profile
-from .recognizer import Part, Recognizer, ScriptedTurn, ScriptRecognizer
-from .server import Simulator
-from .service import Connection, Service
-from .session import Session, Traffic
-from .transport import MemoryTransport, Transport, TransportClosed, memory_pair
+from .recognizer import Recognizer
+from .script import Part, ScriptedTurn, ScriptRecognizer
+from .serve import Simulator
+from .session import Close, FluxSession, Traffic
+from .upgrade import Refusal, Request
 
 __all__ = [
     "DEEPGRAM",
     "PROFILES",
     "WORKERS_AI",
-    "Accepted",
-    "CodedRecognizer",
-    "Connection",
-    "MemoryTransport",
+    "Close",
+    "FluxSession",
+    "LocalFlux",
     "Part",
     "Profile",
     "Recognizer",
@@ -25,13 +23,8 @@ __all__ = [
     "Request",
     "ScriptRecognizer",
     "ScriptedTurn",
-    "Service",
-    "Session",
     "Simulator",
     "StreamParameters",
     "Traffic",
-    "Transport",
-    "TransportClosed",
-    "memory_pair",
-    "speak",
+    "Upgrade",
 ]

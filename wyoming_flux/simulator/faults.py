@@ -5,13 +5,15 @@ A fault is written ``name`` or ``name:key=value,key=value``, for example
 ``connection=N``: it then strikes only the N-th connection (counted from 1, refused ones included),
 so that the next succeeds. Faults in the middle of a stream strike ``after`` seconds of audio, and
 where ``on`` is given, not before that has happened: ``connected``, ``start-of-turn``,
-``end-of-turn``, ``force-end-turn`` or ``close-stream``.
+``end-of-turn``, ``force-end-turn`` or ``close-stream``. A :class:`Quirk` is how the endpoint is, on
+the whole connection: it changes the profile.
 """
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 Moment = Literal["connected", "start-of-turn", "end-of-turn", "force-end-turn", "close-stream"]
 
@@ -90,7 +92,7 @@ class ErrorMessage(Midway):
 class Garbage(Midway):
     """Something comes that Flux never says, once."""
 
-    kind: Literal["text", "json", "binary"] = "text"
+    kind: Literal["text", "json", "binary", "empty"] = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,42 @@ class LateEndOfTurn(Fault):
     """Each ``EndOfTurn`` comes out of order: after the message that should follow it."""
 
 
+class Quirk(Fault):
+    """How the endpoint is; :func:`changes` has the fields of the profile."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(Quirk):
+    """Ends of audio windows lag ``seconds`` behind, creep, or are missing."""
+
+    kind: Literal["lagging", "creeping", "missing"] = "lagging"
+    seconds: float = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untyped(Quirk):
+    """Messages have no ``type``, as in the schema of Workers AI."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinaryFrames(Quirk):
+    """Messages come as binary frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unflushed(Quirk):
+    """``CloseStream`` closes at once: what was not told yet is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoControls(Quirk):
+    """No control message is known: an ``Error``, a close with 1011, or nothing comes of them."""
+
+    answer: Literal["error", "close", "ignore"] = "error"
+
+
 KINDS: Final[dict[str, type[Fault]]] = {
     "refuse": Refuse,
     "connect-late": ConnectLate,
@@ -136,7 +174,14 @@ KINDS: Final[dict[str, type[Fault]]] = {
     "duplicate-end": DuplicateEndOfTurn,
     "empty-end": EmptyEndOfTurn,
     "late-end": LateEndOfTurn,
+    "window": Window,
+    "untyped": Untyped,
+    "binary": BinaryFrames,
+    "unflushed": Unflushed,
+    "no-controls": NoControls,
 }
+
+_F = TypeVar("_F", bound=Fault)
 
 
 def parse(text: str) -> Fault:
@@ -159,9 +204,36 @@ def parse(text: str) -> Fault:
     return kind(**values)  # type: ignore[arg-type]  # each value was made of its field's type
 
 
-def for_connection(faults: typing.Iterable[Fault], number: int) -> tuple[Fault, ...]:
+def for_connection(faults: Iterable[Fault], number: int) -> tuple[Fault, ...]:
     """Return the faults that strike the connection with this number."""
     return tuple(one for one in faults if one.connection in (None, number))
+
+
+def changes(faults: Iterable[Fault]) -> dict[str, Any]:
+    """Return the fields of the profile that quirks set."""
+    changed: dict[str, Any] = {}
+    for fault in faults:
+        match fault:
+            case Window(kind="lagging"):
+                changed["window_lag"] = fault.seconds
+            case Window():
+                changed["windows"] = fault.kind
+            case Untyped():
+                changed["typed"] = False
+            case BinaryFrames():
+                changed["binary"] = True
+            case Unflushed():
+                changed["flush"] = False
+            case NoControls():
+                changed.update(controls=(), unknown_control=fault.answer)
+            case _:
+                pass  # something that goes wrong, once or in the middle
+    return changed
+
+
+def first(kind: type[_F], faults: Iterable[Fault]) -> _F | None:
+    """Return the first fault of a kind."""
+    return next((one for one in faults if isinstance(one, kind)), None)
 
 
 def _value(where: str, value: str, hint: object) -> object:

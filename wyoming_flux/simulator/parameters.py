@@ -1,6 +1,6 @@
 """What a stream was asked for: strict reading of query parameters and of the binding's inputs.
 
-A value that Flux would refuse raises :class:`InvalidParameter`; :mod:`.handshake` gives it the
+A value that Flux would refuse raises :class:`InvalidParameter`; :mod:`.upgrade` gives it the
 shape of the profile. Source: protocol reference, sections 1 and 1.1.
 """
 
@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .faults import Refuse
 from .profiles import Profile
 
 SAMPLE_RATES: Final = (8000, 16000, 24000, 44100, 48000)
 LANGUAGES: Final = ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl")
+MULTILINGUAL: Final = "flux-general-multi"
 MAX_KEYTERMS: Final = 100
 MAX_KEYTERM_CHARACTERS: Final = 100
 MAX_TAG_CHARACTERS: Final = 128
@@ -21,16 +23,8 @@ EOT_LOWEST: Final = 0.5
 TIMEOUT_RANGE: Final = (500, 60_000)
 
 _WORKERS_AI_NAMES: Final = frozenset(
-    {
-        "encoding",
-        "sample_rate",
-        "eot_threshold",
-        "eager_eot_threshold",
-        "eot_timeout_ms",
-        "keyterm",
-        "mip_opt_out",
-        "tag",
-    }
+    "encoding sample_rate eot_threshold eager_eot_threshold eot_timeout_ms keyterm mip_opt_out"
+    " tag".split()
 )
 _DEEPGRAM_NAMES: Final = _WORKERS_AI_NAMES | {
     "model",
@@ -59,6 +53,15 @@ class UnknownModel(InvalidParameter):
     """No access to this model (403 at Deepgram)."""
 
 
+class NotTaken(InvalidParameter):
+    """The profile says that this parameter is refused, and how."""
+
+    def __init__(self, name: str, refusal: Refuse) -> None:
+        """Remember the refusal."""
+        super().__init__(name, refusal.message)
+        self.refusal = refusal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamParameters:
     """What is in force on one connection; ``Configure`` replaces it."""
@@ -82,6 +85,8 @@ def from_query(query: Sequence[tuple[str, str]], profile: Profile) -> StreamPara
     known = _DEEPGRAM_NAMES if profile.models else _WORKERS_AI_NAMES
     values: dict[str, list[str]] = {}
     for name, value in query:
+        if name in profile.refused:
+            raise NotTaken(name, profile.refused[name])
         if name not in known:
             raise InvalidParameter(
                 name, f"unknown field `{name}`, expected one of {_quoted(known)}"
@@ -89,7 +94,11 @@ def from_query(query: Sequence[tuple[str, str]], profile: Profile) -> StreamPara
         if name in values and name not in _REPEATABLE:
             raise InvalidParameter(name, f"duplicate field `{name}`")
         values.setdefault(name, []).append(value)
-    return _parameters(values, profile)
+    parameters = _parameters(values, profile)
+    if set(profile.ignored) & set(values):
+        kept = {name: several for name, several in values.items() if name not in profile.ignored}
+        parameters = _parameters(kept, profile)
+    return parameters
 
 
 def from_inputs(inputs: object, profile: Profile) -> StreamParameters:
@@ -109,29 +118,39 @@ def from_inputs(inputs: object, profile: Profile) -> StreamParameters:
     return from_query(query, profile)
 
 
-def check_thresholds(eot: float, eager: float | None, timeout_ms: int, profile: Profile) -> None:
-    """Raise :class:`InvalidParameter` where a threshold is out of its range."""
+def check(parameters: StreamParameters, profile: Profile) -> None:
+    """Raise :class:`InvalidParameter` where a value is out of its range, or does not fit others."""
+    eot, eager = parameters.eot_threshold, parameters.eager_eot_threshold
     if not EOT_LOWEST <= eot <= profile.eot_threshold_limit:
         raise InvalidParameter(
             "eot_threshold",
             f"eot_threshold must be between 0.5 and {profile.eot_threshold_limit:g}",
         )
-    if not TIMEOUT_RANGE[0] <= timeout_ms <= TIMEOUT_RANGE[1]:
+    if not TIMEOUT_RANGE[0] <= parameters.eot_timeout_ms <= TIMEOUT_RANGE[1]:
         raise InvalidParameter("eot_timeout_ms", "eot_timeout_ms must be between 500 and 60000")
-    if eager is None:
-        return
-    if not EAGER_RANGE[0] <= eager <= EAGER_RANGE[1]:
+    if eager is not None and not EAGER_RANGE[0] <= eager <= EAGER_RANGE[1]:
         raise InvalidParameter(
             "eager_eot_threshold", "eager_eot_threshold must be between 0.3 and 0.9"
         )
-    if eager > eot:
+    if eager is not None and eager > eot:
         raise InvalidParameter(
             "eager_eot_threshold", "eager_eot_threshold must be less than or equal to eot_threshold"
         )
+    _check_keyterms(parameters.keyterms)
+    for hint in parameters.language_hints:
+        if parameters.model != MULTILINGUAL:
+            raise InvalidParameter(
+                "language_hint", f"language_hint is not supported for model {parameters.model}"
+            )
+        if hint.split("-")[0].lower() not in LANGUAGES:
+            raise InvalidParameter("language_hint", f"language_hint {hint!r} is not supported")
+    if any(len(tag) > MAX_TAG_CHARACTERS for tag in parameters.tags):
+        raise InvalidParameter("tag", f"tag must have at most {MAX_TAG_CHARACTERS} characters")
+    if not set(parameters.redact) <= {"numbers", "aggressive_numbers"}:
+        raise InvalidParameter("redact", "redact must be numbers or aggressive_numbers")
 
 
-def check_keyterms(keyterms: Sequence[str]) -> None:
-    """Raise :class:`InvalidParameter` for too many, too long or blank key terms."""
+def _check_keyterms(keyterms: Sequence[str]) -> None:
     if len(keyterms) > MAX_KEYTERMS:
         raise InvalidParameter("keyterm", f"at most {MAX_KEYTERMS} keyterms are allowed")
     for term in keyterms:
@@ -143,78 +162,46 @@ def check_keyterms(keyterms: Sequence[str]) -> None:
             )
 
 
-def check_language_hints(hints: Iterable[str], model: str) -> None:
-    """Raise :class:`InvalidParameter` for a hint that the model does not take."""
-    for hint in hints:
-        if model != "flux-general-multi":
-            raise InvalidParameter(
-                "language_hint", f"language_hint is not supported for model {model}"
-            )
-        if hint.split("-")[0].lower() not in LANGUAGES:
-            raise InvalidParameter("language_hint", f"language_hint {hint!r} is not supported")
-
-
 def _parameters(values: Mapping[str, list[str]], profile: Profile) -> StreamParameters:
-    def single(name: str) -> str | None:
-        return values[name][0] if name in values else None
-
-    model = single("model")
+    model = values.get("model", [None])[0]
     if profile.models and model is None:
         raise InvalidParameter("model", "missing field `model`")
     if model is not None and model not in profile.models:
         raise UnknownModel("model", "Project does not have access to the requested model.")
-    encoding = single("encoding")
-    if encoding != "linear16":
+    if values.get("encoding") != ["linear16"]:
         raise InvalidParameter("encoding", "encoding must be linear16")
-    optional: dict[str, Any] = {}
+    if "sample_rate" not in values:
+        raise InvalidParameter("sample_rate", "missing field `sample_rate`")
+    optional: dict[str, Any] = {
+        "eot_threshold": profile.eot_threshold,
+        "eot_timeout_ms": profile.eot_timeout_ms,
+    }
     if model is not None:
         optional["model"] = model
-    for name in ("eot_threshold", "eager_eot_threshold"):
+    for name, read in _READERS.items():
         if name in values:
-            optional[name] = _decimal(name, values[name][0])
-    for name in ("numerals", "profanity_filter", "mip_opt_out"):
-        if name in values:
-            optional[name] = _boolean(name, values[name][0])
-    if "eot_timeout_ms" in values:
-        optional["eot_timeout_ms"] = _digits("eot_timeout_ms", values["eot_timeout_ms"][0])
-    tags = tuple(values.get("tag", ()))
-    if any(len(tag) > MAX_TAG_CHARACTERS for tag in tags):
-        raise InvalidParameter("tag", f"tag must have at most {MAX_TAG_CHARACTERS} characters")
-    redact = tuple(values.get("redact", ()))
-    if not set(redact) <= {"numbers", "aggressive_numbers"}:
-        raise InvalidParameter("redact", "redact must be numbers or aggressive_numbers")
+            optional[name] = read(name, values[name][0])
     parameters = StreamParameters(
-        sample_rate=_sample_rate(single("sample_rate")),
         keyterms=tuple(values.get("keyterm", ())),
         language_hints=tuple(values.get("language_hint", ())),
-        redact=redact,
-        tags=tags,
+        redact=tuple(values.get("redact", ())),
+        tags=tuple(values.get("tag", ())),
         **optional,
     )
-    check_thresholds(
-        parameters.eot_threshold,
-        parameters.eager_eot_threshold,
-        parameters.eot_timeout_ms,
-        profile,
-    )
-    check_keyterms(parameters.keyterms)
-    check_language_hints(parameters.language_hints, parameters.model)
+    check(parameters, profile)
     return parameters
-
-
-def _sample_rate(value: str | None) -> int:
-    if value is None:
-        raise InvalidParameter("sample_rate", "missing field `sample_rate`")
-    rate = _digits("sample_rate", value)
-    if rate not in SAMPLE_RATES:
-        raise InvalidParameter("sample_rate", f"sample_rate must be one of {_quoted(SAMPLE_RATES)}")
-    return rate
 
 
 def _digits(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
         raise InvalidParameter(name, f"{name}: invalid digit found in string")
     return int(value)
+
+
+def _sample_rate(name: str, value: str) -> int:
+    if (rate := _digits(name, value)) not in SAMPLE_RATES:
+        raise InvalidParameter(name, f"sample_rate must be one of {_quoted(SAMPLE_RATES)}")
+    return rate
 
 
 def _decimal(name: str, value: str) -> float:
@@ -232,6 +219,17 @@ def _boolean(name: str, value: str) -> bool:
     if value not in ("true", "false"):
         raise InvalidParameter(name, f"{name}: provided string was not `true` or `false`")
     return value == "true"
+
+
+_READERS: Final = {
+    "sample_rate": _sample_rate,
+    "eot_threshold": _decimal,
+    "eager_eot_threshold": _decimal,
+    "eot_timeout_ms": _digits,
+    "numerals": _boolean,
+    "profanity_filter": _boolean,
+    "mip_opt_out": _boolean,
+}
 
 
 def _quoted(names: Iterable[object]) -> str:

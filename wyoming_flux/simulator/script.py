@@ -1,4 +1,4 @@
-"""Scripts for the simulator, as files.
+"""Scripts: what is heard is written down, whatever the audio holds.
 
 A script is TOML, for example::
 
@@ -24,12 +24,51 @@ A script is TOML, for example::
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from .recognizer import FINISHED, SECONDS_PER_WORD, UNFINISHED, Part, ScriptedTurn
+from .recognizer import FINISHED, FRAME_MS, UNFINISHED, is_loud
+
+SECONDS_PER_WORD: Final = 0.25
+"""Voiced audio per word of a script."""
+_SETTLED_FRAMES: Final = 10
+"""Silence after which a part's whole text stands, however short it was."""
+_PAUSE_FRAMES: Final = 20
+"""Silence after which more voice is the next part."""
+_SHORTEST_FRAMES: Final = 5
+"""Less voice than this is a noise and starts nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is said without a pause.
+
+    ``interim`` is what the recognizer believes while it is spoken, ``text`` what it settles on.
+    """
+
+    text: str
+    confidence: float = FINISHED
+    interim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedTurn:
+    """One turn of a script: parts with pauses between them.
+
+    Only the last part can sound complete; at the pauses before, the turn goes on.
+    """
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, *texts: str, unfinished: bool = False) -> "ScriptedTurn":
+        """Return a turn of these texts, each followed by a pause."""
+        *first, last = texts
+        parts = [Part(text, UNFINISHED) for text in first]
+        parts.append(Part(last, UNFINISHED if unfinished else FINISHED))
+        return cls(tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +77,82 @@ class Script:
 
     turns: tuple[ScriptedTurn, ...]
     seconds_per_word: float = SECONDS_PER_WORD
+
+
+class ScriptRecognizer:
+    """Hears what the script says, word by word, while the audio is loud.
+
+    The whole text of a part stands once 100 ms of silence follow. After the last turn of the
+    script it hears nothing any more. ``seconds_per_word`` counts voiced audio.
+    """
+
+    blocking = False
+
+    def __init__(
+        self, script: Iterable[ScriptedTurn | str], *, seconds_per_word: float = SECONDS_PER_WORD
+    ) -> None:
+        """Take turns; a plain text is a turn that sounds complete."""
+        self._turns = [
+            one if isinstance(one, ScriptedTurn) else ScriptedTurn.of(one) for one in script
+        ]
+        self._frames_per_word = max(1, round(seconds_per_word * 1000 / FRAME_MS))
+        self._turn = self._part = self._voiced = self._silence = 0
+        self._settled = False
+
+    @property
+    def text(self) -> str:
+        """Settled parts and the words of the running one."""
+        parts = self._parts
+        if self._part >= len(parts):
+            return ""
+        heard = [part.text for part in parts[: self._part]]
+        part = parts[self._part]
+        if self._settled:
+            heard.append(part.text)
+        else:
+            words = (part.interim or part.text).split()
+            heard.extend(words[: self._voiced // self._frames_per_word])
+        return " ".join(heard)
+
+    @property
+    def confidence(self) -> float:
+        """What the script says of the running part."""
+        parts = self._parts
+        return parts[self._part].confidence if self._part < len(parts) else 0.0
+
+    def hear(self, frame: bytes) -> bool:
+        """Count voice and silence."""
+        if not is_loud(frame):
+            self._silence += 1
+            if self._silence == _SETTLED_FRAMES and self._voiced >= _SHORTEST_FRAMES:
+                self._settled = True
+            return False
+        if self._silence >= _PAUSE_FRAMES:
+            if self._settled and self._part + 1 < len(self._parts):
+                self._part += 1
+                self._settled = False
+                self._voiced = 0
+            elif not self._settled:
+                self._voiced = 0
+        self._silence = 0
+        self._voiced += 1
+        return True
+
+    def end_turn(self) -> None:
+        """Go on to the next turn of the script."""
+        self._turn += 1
+        self._part = self._voiced = self._silence = 0
+        self._settled = False
+
+    def finish(self) -> None:
+        """Do nothing: a script has no buffer."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    @property
+    def _parts(self) -> tuple[Part, ...]:
+        return self._turns[self._turn].parts if self._turn < len(self._turns) else ()
 
 
 def load(path: Path) -> Script:

@@ -15,7 +15,7 @@ from wyoming_flux.errors import InvalidSetting
 
 from .bias import KeytermBias
 from .parameters import StreamParameters
-from .recognizer import FINISHED, FRAME_MS
+from .recognizer import FINISHED, FRAME_MS, is_loud
 
 _MODEL_RATE: Final = 16000
 _BATCH_FRAMES: Final = 80 // FRAME_MS
@@ -66,12 +66,13 @@ class PocketSphinxRecognizer:
         self._decode()
         return self._hypothesis()
 
-    def feed(self, frame: bytes, voiced: bool) -> None:
+    def hear(self, frame: bytes) -> bool:
         """Collect frames and decode 80 ms at a time."""
         self._batch += frame if self._converter is None else self._converter.convert(frame)
         self._frames += 1
         if self._frames % _BATCH_FRAMES == 0:
             self._decode()
+        return is_loud(frame)
 
     def end_turn(self) -> None:
         """Begin a new utterance."""

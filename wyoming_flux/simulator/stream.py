@@ -9,10 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
-from . import parameters as limits
-from .parameters import InvalidParameter, StreamParameters
+from .parameters import MULTILINGUAL, InvalidParameter, StreamParameters, check
 from .profiles import Profile
 from .recognizer import FRAME_MS, Recognizer
 
@@ -20,12 +17,8 @@ Message = dict[str, Any]
 
 UPDATE_FRAMES: Final = 250 // FRAME_MS
 """Flux says something about every 250 ms of audio."""
-END_FRAMES: Final = 320 // FRAME_MS
-"""Silence after which a text that sounds complete ends the turn."""
 EAGER_FRAMES: Final = 160 // FRAME_MS
 """Silence after which an early end of turn is offered, where asked for."""
-VOICED_PEAK: Final = 1000
-"""A frame whose loudest sample reaches this is voiced (of 32767)."""
 
 
 class UnparsableMessage(ValueError):
@@ -42,14 +35,13 @@ class Stream:
         recognizer: Recognizer,
         *,
         request_id: str,
-        voiced_peak: int = VOICED_PEAK,
     ) -> None:
         """Start before any audio."""
         self.parameters = parameters
         self._profile = profile
         self._recognizer = recognizer
         self._request_id = request_id
-        self._voiced_peak = voiced_peak
+        self._end_frames = profile.end_of_turn_ms // FRAME_MS
         self._frame_bytes = 2 * parameters.sample_rate * FRAME_MS // 1000
         self._rest = bytearray()
         self._sequence_id = 0
@@ -80,8 +72,8 @@ class Stream:
         taken = bytes(self._rest[:whole])
         del self._rest[:whole]
         said: list[Message] = []
-        for start, voiced in zip(range(0, whole, size), self._voiced(taken), strict=True):
-            self._hear(taken[start : start + size], voiced, said)
+        for start in range(0, whole, size):
+            self._hear(taken[start : start + size], said)
         return said
 
     def force_end_turn(self) -> Message:
@@ -99,19 +91,16 @@ class Stream:
         try:
             changed = _configured(self.parameters, message, self._profile)
         except InvalidParameter as error:
-            code = "INVALID_KEYTERM" if error.name == "keyterm" else "INVALID_THRESHOLD"
-            if error.name == "language_hint":
-                code = "INVALID_LANGUAGE_HINT"
+            names = {"keyterm": "INVALID_KEYTERM", "language_hint": "INVALID_LANGUAGE_HINT"}
+            code = names.get(error.name, "INVALID_THRESHOLD")
             return self._message("ConfigureFailure", code=code, description=str(error))
         self.parameters = changed
-        thresholds: dict[str, float] = {
-            "eot_threshold": changed.eot_threshold,
-            "eot_timeout_ms": changed.eot_timeout_ms,
+        active = {name: getattr(changed, name) for name in _THRESHOLDS}
+        fields: dict[str, Any] = {
+            "thresholds": {name: value for name, value in active.items() if value is not None},
+            "keyterms": list(changed.keyterms),
         }
-        if changed.eager_eot_threshold is not None:
-            thresholds["eager_eot_threshold"] = changed.eager_eot_threshold
-        fields: dict[str, Any] = {"thresholds": thresholds, "keyterms": list(changed.keyterms)}
-        if changed.model == "flux-general-multi":
+        if changed.model == MULTILINGUAL:
             fields["language_hints"] = list(changed.language_hints)
         if self._profile.models:
             fields["numerals"] = changed.numerals
@@ -135,18 +124,9 @@ class Stream:
         del message["request_id"]
         return message
 
-    def _voiced(self, frames: bytes) -> list[bool]:
-        """Return which of these whole frames are loud enough to be speech."""
-        samples = np.frombuffer(frames, "<i2").reshape(-1, self._frame_bytes // 2)
-        loud = samples.max(axis=1, initial=0) >= self._voiced_peak
-        loud |= samples.min(axis=1, initial=0) <= -self._voiced_peak
-        voiced: list[bool] = loud.tolist()
-        return voiced
-
-    def _hear(self, frame: bytes, voiced: bool, said: list[Message]) -> None:
+    def _hear(self, frame: bytes, said: list[Message]) -> None:
         self._frame += 1
-        self._recognizer.feed(frame, voiced)
-        if voiced:
+        if self._recognizer.hear(frame):
             self._last_voiced = self._frame
             if self._voice_start is None:
                 self._voice_start = self._frame - 1
@@ -161,15 +141,15 @@ class Stream:
 
     def _pause(self, silence: int, said: list[Message]) -> None:
         timeout = self.parameters.eot_timeout_ms // FRAME_MS
-        if silence not in (EAGER_FRAMES, END_FRAMES) and silence < timeout:
+        if silence not in (EAGER_FRAMES, self._end_frames) and silence < timeout:
             return
         text = self._recognizer.text
         if not text:
-            if silence >= END_FRAMES:
+            if silence >= self._end_frames:
                 self._last_voiced = self._voice_start = None  # a noise: no turn began
             return
         confidence = self._recognizer.confidence
-        ends = silence >= END_FRAMES and confidence >= self.parameters.eot_threshold
+        ends = silence >= self._end_frames and confidence >= self.parameters.eot_threshold
         if not ends and silence < timeout:
             if self._is_eager(confidence):
                 self._offer_end(text, said)
@@ -237,13 +217,22 @@ class Stream:
             transcript=self._text,
             words=self._words(),
             end_of_turn_confidence=self._confidence(),
+            **self._languages(),
         )
+
+    def _languages(self) -> Message:
+        """Return what the multilingual model says besides: the first hint is what it hears."""
+        hints = self.parameters.language_hints
+        said: Message = {}
+        if self.parameters.model == MULTILINGUAL and self._text:
+            said["languages"] = [hints[0].split("-")[0].lower() if hints else "en"]
+        return {**said, "languages_hinted": list(hints)} if hints else said
 
     def _confidence(self) -> float:
         """Grow with the silence up to what the recognizer says at the end of turn."""
         if not self._text or self._last_voiced is None:
             return 0.001
-        silence = min(1.0, (self._frame - self._last_voiced) / END_FRAMES)
+        silence = min(1.0, (self._frame - self._last_voiced) / self._end_frames)
         return round(max(0.01, self._recognizer.confidence * silence), 4)
 
     def _words(self) -> list[Message]:
@@ -285,45 +274,38 @@ def _configured(
         known |= {"language_hints", "numerals"}
     if unknown := set(message) - known:
         raise UnparsableMessage(f"unknown field `{min(unknown)}`")
+    given = {name: value for name, value in message.items() if value is not None}
     changes: dict[str, Any] = {}
-    thresholds = message.get("thresholds")
-    if thresholds is not None:
-        changes.update(_thresholds(thresholds))
-    if (keyterms := message.get("keyterms")) is not None:
-        changes["keyterms"] = _strings("keyterms", keyterms)
-    if (hints := message.get("language_hints")) is not None:
-        changes["language_hints"] = _strings("language_hints", hints)
-    if (numerals := message.get("numerals")) is not None:
-        if not isinstance(numerals, bool):
+    if "thresholds" in given:
+        changes.update(_thresholds(given["thresholds"]))
+    for name in {"keyterms", "language_hints"} & set(given):
+        several = [given[name]] if isinstance(given[name], str) else given[name]
+        if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+            raise UnparsableMessage(f"invalid type: `{name}` must be a list of strings")
+        changes[name] = tuple(several)
+    if "numerals" in given:
+        if not isinstance(given["numerals"], bool):
             raise UnparsableMessage("invalid type: `numerals` must be a boolean")
-        changes["numerals"] = numerals
+        changes["numerals"] = given["numerals"]
     changed = dataclasses.replace(current, **changes)
-    limits.check_thresholds(
-        changed.eot_threshold, changed.eager_eot_threshold, changed.eot_timeout_ms, profile
-    )
-    limits.check_keyterms(changed.keyterms)
-    limits.check_language_hints(changed.language_hints, changed.model)
+    check(changed, profile)
     return changed
 
 
 def _thresholds(thresholds: object) -> dict[str, Any]:
     if not isinstance(thresholds, dict):
         raise UnparsableMessage("invalid type: `thresholds` must be an object")
-    changes: dict[str, Any] = {}
-    for name, value in thresholds.items():
-        if name not in ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms"):
-            raise UnparsableMessage(f"unknown field `{name}`")
-        if value is None:
-            continue
-        kind = (int,) if name == "eot_timeout_ms" else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool):
+    if unknown := set(thresholds) - set(_THRESHOLDS):
+        raise UnparsableMessage(f"unknown field `{min(unknown)}`")
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, _THRESHOLDS[name]) or isinstance(value, bool):
             raise UnparsableMessage(f"invalid type: `{name}` must be a number")
-        changes[name] = value
-    return changes
+    return given
 
 
-def _strings(name: str, value: object) -> tuple[str, ...]:
-    several = [value] if isinstance(value, str) else value
-    if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-        raise UnparsableMessage(f"invalid type: `{name}` must be a list of strings")
-    return tuple(several)
+_THRESHOLDS: Final[dict[str, tuple[type, ...]]] = {
+    "eot_threshold": (int, float),
+    "eager_eot_threshold": (int, float),
+    "eot_timeout_ms": (int,),
+}

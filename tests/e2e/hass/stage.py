@@ -20,7 +20,7 @@ from wyoming.wake import Detect, Detection
 
 from wyoming_flux import __version__
 from wyoming_flux.simulator import Simulator
-from wyoming_flux.simulator.stream import VOICED_PEAK
+from wyoming_flux.simulator.recognizer import VOICED_PEAK
 
 from .instance import ROOT, Socket, free_port, until
 

@@ -8,13 +8,13 @@ import pytest
 from wyoming.client import AsyncClient
 from wyoming.event import Event
 
+from tests.support.coded import CodedRecognizer
 from tests.unit.faults.matrix import Cell, selection
 from tests.unit.faults.stage import FLUX_SETTINGS, Result, judge, play
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings, TurnReport
 from wyoming_flux.settings import UtteranceSettings
-from wyoming_flux.simulator import Service as Flux
-from wyoming_flux.simulator import Simulator
+from wyoming_flux.simulator import LocalFlux, Simulator
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 SLACK = 1.5
@@ -54,7 +54,7 @@ class SocketStage:
     """A server and a simulator on loopback."""
 
     def __init__(self, simulator: Simulator, turn: UtteranceSettings) -> None:
-        self.flux: Flux = simulator
+        self.flux: LocalFlux = simulator
         self._news = asyncio.Event()
         self.clients: list[SocketClient] = []
         self._reports: list[TurnReport] = []
@@ -90,7 +90,7 @@ def test_cell_over_sockets(run_fast: Run, caplog: pytest.LogCaptureFixture, cell
     """The outcome over sockets is the one in memory, in time."""
 
     async def main() -> Result:
-        async with Simulator(recognizer="coded") as simulator:
+        async with Simulator(recognizer=CodedRecognizer) as simulator:
             stage = SocketStage(simulator, UtteranceSettings(max_turn=cell.max_turn))
             await stage.server.start()
             try:

@@ -16,7 +16,8 @@ from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 
-from wyoming_flux.simulator import Simulator, speak
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import Simulator
 
 ROOT = Path(__file__).parents[3]
 FORMAT = {"rate": 16000, "width": 2, "channels": 1}
@@ -93,7 +94,7 @@ async def test_two_servers_behind_haproxy(serve: Callable[..., Awaitable[Any]]) 
     The turns of the other server do not notice; those of the killed one end with their connection.
     """
     find_haproxy()
-    async with Simulator(recognizer="coded") as flux:
+    async with Simulator(recognizer=CodedRecognizer) as flux:
         one, two = await serve("--worker-url", flux.url), await serve("--worker-url", flux.url)
         async with balancer(one.uri, two.uri) as uri:
             texts = [f"word{i} and{i} more{i}" for i in range(12)]

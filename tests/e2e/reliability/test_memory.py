@@ -11,7 +11,8 @@ from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 
-from wyoming_flux.simulator import Simulator, speak
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import SlowReader
 
 Serve = Callable[..., Awaitable[Any]]
@@ -82,7 +83,7 @@ def leave(writers: list[asyncio.StreamWriter]) -> None:
 )
 async def test_memory_of_a_crowd(serve: Serve, said: bytes, size: int, most_mb: float) -> None:
     """A crowd costs what its limits say; somebody else gets his text among them, and after them."""
-    async with Simulator(recognizer="coded", ingest_rate=0) as flux:
+    async with Simulator(recognizer=CodedRecognizer, ingest_rate=0) as flux:
         server = await serve("--worker-url", flux.url, "--max-connections", str(CONNECTIONS))
         await served(server.uri)
         before = server.memory_mb
@@ -97,7 +98,9 @@ async def test_memory_of_a_crowd(serve: Serve, said: bytes, size: int, most_mb: 
 
 async def test_memory_of_endless_audio(serve: Serve) -> None:
     """Clients that send as fast as they can while Flux takes nothing are held back at 30 s each."""
-    async with Simulator(recognizer="coded", keep=False, faults=[SlowReader(after=0.2)]) as flux:
+    async with Simulator(
+        recognizer=CodedRecognizer, keep=False, faults=[SlowReader(after=0.2)]
+    ) as flux:
         server = await serve("--worker-url", flux.url)
         before = server.memory_mb
         second = AUDIO + b"\n" + bytes(32000)

@@ -12,11 +12,12 @@ from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 
+from tests.support.coded import CodedRecognizer, speak
 from tests.unit.faults.matrix import TROUBLES
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server, ServerSettings
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.simulator import Simulator, speak
+from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault, Refuse
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -83,7 +84,7 @@ def test_nobody_sees_a_secret(
     seen: list[str] = []
 
     async def main() -> bool:
-        async with Simulator(recognizer="coded", faults=faults) as flux:
+        async with Simulator(recognizer=CodedRecognizer, faults=faults) as flux:
             endpoint = Endpoint.from_url(
                 flux.url, route="workers-ai", token=TOKEN, headers={"X-Secret": HEADER}
             )

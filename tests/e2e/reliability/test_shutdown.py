@@ -13,7 +13,8 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 from wyoming.event import Event
 
-from wyoming_flux.simulator import Simulator, speak
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Refuse, Stall
 
 Serve = Callable[..., Awaitable[Any]]
@@ -79,7 +80,7 @@ async def say(uri: str, text: str = WORDS) -> Event | None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_in_the_middle_of_turns(serve: Serve, number: int) -> None:
     """Turns that run are answered with their text, idle clients are let go, the exit code is 0."""
-    async with Simulator(recognizer="coded") as flux:
+    async with Simulator(recognizer=CodedRecognizer) as flux:
         server = await serve("--worker-url", flux.url)
         audio = SILENCE + speak(WORDS)
         talking = [await Talking.begin(server.uri, audio[: i * 6400]) for i in range(1, 4)]
@@ -100,7 +101,7 @@ async def test_a_signal_in_the_middle_of_turns(serve: Serve, number: int) -> Non
 
 async def test_a_turn_that_cannot_end_is_answered_with_an_error(serve: Serve) -> None:
     """What is not over five seconds after SIGTERM gets an error; nobody waits longer."""
-    async with Simulator(recognizer="coded", faults=[Stall(after=0.1)]) as flux:
+    async with Simulator(recognizer=CodedRecognizer, faults=[Stall(after=0.1)]) as flux:
         server = await serve("--worker-url", flux.url)
         talking = await Talking.begin(server.uri, SILENCE * 20)
         server.process.send_signal(signal.SIGTERM)
@@ -113,7 +114,7 @@ async def test_a_turn_that_cannot_end_is_answered_with_an_error(serve: Serve) ->
 
 async def test_flux_down_at_the_start(serve: Serve) -> None:
     """The server starts without Flux, says what is wrong in each turn, and works later."""
-    async with Simulator(recognizer="coded", faults=[Refuse(status=503)]) as flux:
+    async with Simulator(recognizer=CodedRecognizer, faults=[Refuse(status=503)]) as flux:
         server = await serve("--worker-url", flux.url)
         answer = await say(server.uri)
         assert answer is not None
@@ -131,7 +132,7 @@ async def test_flux_down_at_the_start(serve: Serve) -> None:
 
 async def test_a_port_in_use(serve: Serve) -> None:
     """The second server says so and ends; the first goes on."""
-    async with Simulator(recognizer="coded") as flux:
+    async with Simulator(recognizer=CodedRecognizer) as flux:
         first = await serve("--worker-url", flux.url)
         second = await serve("--worker-url", flux.url, "--uri", first.uri, ready=False)
         assert await second.end() != 0
@@ -144,7 +145,7 @@ async def test_a_port_in_use(serve: Serve) -> None:
 async def test_a_socket_file_left_over(serve: Serve, tmp_path: Path) -> None:
     """After kill -9 the file is there, and the next server takes it; never a living one's."""
     uri = f"unix://{tmp_path / 'flux.sock'}"
-    async with Simulator(recognizer="coded") as flux:
+    async with Simulator(recognizer=CodedRecognizer) as flux:
         first = await serve("--worker-url", flux.url, "--uri", uri)
         second = await serve("--worker-url", flux.url, "--uri", uri, ready=False)
         assert await second.end() != 0

@@ -10,13 +10,13 @@ from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
+from tests.support.coded import speak
 from wyoming_flux.server import DailyMinutes, Limits
 from wyoming_flux.server.connection import Connection
 from wyoming_flux.server.events import EventParser, encode
 from wyoming_flux.server.service import Service
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.simulator import Service as Flux
-from wyoming_flux.simulator import speak
+from wyoming_flux.simulator import LocalFlux
 from wyoming_flux.utterance import Transcriber
 
 from .matrix import (
@@ -159,7 +159,7 @@ class PlayingClient(Protocol):
 class Stage(Protocol):
     """Where a cell is played: in memory, or over sockets."""
 
-    flux: Flux
+    flux: LocalFlux
     """The simulator."""
 
     async def connect(self) -> PlayingClient:
@@ -173,7 +173,7 @@ class MemoryStage:
     """A server and a Flux in memory."""
 
     def __init__(self, connector: Any, turn: UtteranceSettings) -> None:
-        self.flux: Flux = connector.service
+        self.flux: LocalFlux = connector.service
         self._connector = connector
         self._service = Service(
             info=b"",
@@ -193,7 +193,7 @@ class MemoryStage:
     async def quiet(self) -> None:
         if self._service.tasks:
             await asyncio.wait(set(self._service.tasks))
-        assert all(connection.session.done() for connection in self._connector.opened)
+        assert all(connection.closed for connection in self._connector.opened)
 
 
 def chunks(audio: bytes) -> Iterator[Event]:

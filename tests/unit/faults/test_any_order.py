@@ -12,10 +12,10 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe
 
+from tests.support.coded import speak
 from tests.unit.faults.matrix import TROUBLES, Trouble
 from tests.unit.faults.stage import FORMAT, MemoryStage, PlayingClient, silence, stream
 from wyoming_flux.settings import UtteranceSettings
-from wyoming_flux.simulator import speak
 from wyoming_flux.simulator.faults import ConnectedLate
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -98,7 +98,9 @@ def test_an_error_does_not_wait_for_flux_to_close(
     run_virtual: Virtual, memory_connector: Any
 ) -> None:
     """A client is told what is wrong when it is known, though Flux takes a second to close."""
-    connector = memory_connector(recognizer="coded", faults=[ConnectedLate(seconds=60.0)])
+    connector = memory_connector(
+        recognizer="coded", faults=[ConnectedLate(seconds=60.0)], close_seconds=1.0
+    )
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()

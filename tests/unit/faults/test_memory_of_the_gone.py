@@ -10,10 +10,10 @@ import pytest
 from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart
 
+from tests.support.coded import speak
 from tests.unit.faults.stage import FORMAT, MemoryClient, MemoryStage, noise, silence
 from wyoming_flux.server.events import encode
 from wyoming_flux.settings import UtteranceSettings
-from wyoming_flux.simulator import speak
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.support.coded import speak
 from tests.unit.faults.matrix import WORD
 from tests.unit.faults.stage import RATE, noise, silence
 from wyoming_flux.errors import WyomingFluxError
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import faults as kinds
-from wyoming_flux.simulator import speak
 from wyoming_flux.simulator.faults import Fault
 from wyoming_flux.utterance import Transcriber, Transcript
 

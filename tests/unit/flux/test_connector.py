@@ -91,7 +91,7 @@ async def test_a_stream() -> None:
         assert isinstance(await connection.receive(), TurnInfo)
         with pytest.raises(ConnectionLost) as caught:
             await connection.receive()
-        assert caught.value.close_code == 1006
+        assert caught.value.close_code == 1005
         assert caught.value.request_id == connection.request_id
         await connection.close()
         await connection.close()

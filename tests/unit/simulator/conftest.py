@@ -1,8 +1,9 @@
-"""What the tests of the simulator share: a client in memory and one on a socket."""
+"""What the tests of the simulator share: a client without I/O and one on a socket."""
 
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,16 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from wyoming_flux.simulator import (
-    Accepted,
-    Connection,
-    MemoryTransport,
-    Refusal,
-    Request,
-    Service,
-    TransportClosed,
-    memory_pair,
-)
+from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Request, Upgrade
 from wyoming_flux.simulator.profiles import ProfileName
 
 PLAIN = (("encoding", "linear16"), ("sample_rate", "16000"))
@@ -29,6 +21,7 @@ TARGETS = {
     "workers-ai": "/?" + urlencode(PLAIN),
     "deepgram": "/v2/listen?" + urlencode((("model", "flux-general-en"), *PLAIN)),
 }
+CHUNK = 2560
 
 
 @pytest.fixture
@@ -42,40 +35,14 @@ def target() -> Callable[..., str]:
 
 
 @dataclass
-class Dialogue:
-    """One connection in memory, and all that came back on it."""
+class Talk:
+    """One connection, and all that came back on it."""
 
-    transport: MemoryTransport
-    connection: Connection
-    session: asyncio.Task[None]
+    connection: Upgrade
     frames: list[str | bytes] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     close_code: int | None = None
-
-    async def say(self, *frames: bytes | str | dict[str, Any]) -> None:
-        """Send audio (in 80 ms chunks), text, or a control message; stop where it is closed."""
-        for frame in frames:
-            data = json.dumps(frame) if isinstance(frame, dict) else frame
-            chunks = (
-                [data[at : at + 2560] for at in range(0, len(data), 2560)] or [data]
-                if isinstance(data, bytes)
-                else [data]
-            )
-            for chunk in chunks:
-                try:
-                    await self.transport.send(chunk)
-                except TransportClosed:
-                    return
-
-    async def listen(self) -> None:
-        """Take what comes until the end."""
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                self.frames.append(await self.transport.receive())
-                self.times.append(loop.time())
-        except TransportClosed as end:
-            self.close_code = end.code
+    ended: float = 0.0
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -86,61 +53,71 @@ class Dialogue:
                 read.append(json.loads(frame))
         return [one for one in read if isinstance(one, dict)]
 
-    def events(self, *, updates: bool = False) -> list[tuple[str, str]]:
-        """Event and text of each TurnInfo."""
-        return [
-            (one["event"], one["transcript"])
-            for one in self.messages
-            if one.get("type") == "TurnInfo" and (updates or one["event"] != "Update")
-        ]
+    @property
+    def windows(self) -> list[float]:
+        """Ends of the audio windows."""
+        return [one["audio_window_end"] for one in self.messages if "audio_window_end" in one]
+
+    def events(self) -> list[tuple[str, str]]:
+        """Event and text of each TurnInfo but Updates."""
+        infos = [one for one in self.messages if one.get("event", "Update") != "Update"]
+        return [(one["event"], one["transcript"]) for one in infos]
+
+
+def cut(frame: bytes | str | dict[str, Any], size: int) -> list[bytes | str]:
+    """Return frames of 80 ms, or a text."""
+    if isinstance(frame, dict):
+        return [json.dumps(frame)]
+    if isinstance(frame, str):
+        return [frame]
+    return [frame[at : at + size] for at in range(0, len(frame), size)] or [frame]
 
 
 @pytest.fixture
-def dialogue(run_virtual: Callable[..., Any]) -> Callable[..., Dialogue]:
-    """Talk to a service in virtual time: sends all frames, listens until the end."""
+def talk() -> Callable[..., Talk]:
+    """Talk to a session: frames go as soon as there is room, until it closes.
+
+    ``hang_up``: when the client leaves, in seconds; ``gaps``: seconds between two frames.
+    """
 
     def run(
         *frames: bytes | str | dict[str, Any],
-        profile: ProfileName = "deepgram",
+        profile: ProfileName | Any = "deepgram",
         query: tuple[tuple[str, str], ...] = (),
-        limit: int = 16,
-        hang_up: float | None = None,
-        **service: Any,
-    ) -> Dialogue:
-        async def main() -> Dialogue:
-            flux = Service(profile=profile, **service)
-            here, there = memory_pair(limit)
-            extra = "&" + urlencode(query) if query else ""
-            connection, answer = await flux.open(Request(TARGETS[profile] + extra))
-            assert isinstance(answer, Accepted), answer
-            session = asyncio.create_task(flux.serve(connection, there))
-            talk = Dialogue(here, connection, session)
-            listener = asyncio.create_task(talk.listen())
-            await talk.say(*frames)
-            if hang_up is not None:
-                await asyncio.sleep(hang_up)
-                await here.close()
-            await session
-            await listener
-            return talk
-
-        return run_virtual(main)  # type: ignore[no-any-return]  # what main returns
-
-    return run
-
-
-@pytest.fixture
-def knock(run_virtual: Callable[..., Any]) -> Callable[..., Accepted | Refusal]:
-    """Ask a service for an upgrade and return its answer."""
-
-    def run(
-        target: str, headers: dict[str, str] | None = None, **service: Any
-    ) -> Accepted | Refusal:
-        async def main() -> Accepted | Refusal:
-            _, answer = await Service(**service).open(Request(target, headers or {}))
-            return answer
-
-        return run_virtual(main)  # type: ignore[no-any-return]  # what main returns
+        chunk: int = CHUNK,
+        hang_up: float = float("inf"),
+        gap: float = 0.0,
+        **flux: Any,
+    ) -> Talk:
+        base = profile if isinstance(profile, str) else profile.base
+        extra = "&" + urlencode(query) if query else ""
+        local = LocalFlux(profile=profile, **flux)
+        connection, session = local.open(Request(TARGETS[base] + extra))
+        assert isinstance(session, FluxSession), session
+        said, waiting = Talk(connection), deque(one for f in frames for one in cut(f, chunk))
+        now, next_frame = 0.0, gap
+        session.start(now)
+        while True:
+            while (frame := session.next_to_send(now)) is not None:
+                if isinstance(frame, Close):
+                    said.close_code, said.ended = frame.code, now
+                    session.end()
+                    return said
+                said.frames.append(frame)
+                said.times.append(now)
+            if waiting and session.room and next_frame <= now:
+                session.receive(waiting.popleft(), now)
+                next_frame = now + gap
+                continue
+            times = [hang_up] if session.deadline is None else [hang_up, session.deadline]
+            if waiting and session.room:
+                times.append(next_frame)
+            now = max(now, min(times))
+            assert now < float("inf"), "nothing is going to happen"
+            if now == hang_up:
+                session.lost(1000)
+                said.ended = now
+                return said
 
     return run
 

@@ -46,7 +46,10 @@ def script(tmp_path: Path) -> Path:
         (["--ingest-rate", "nan"], "--ingest-rate must be between"),
         (["--script", "missing.toml"], "missing.toml"),
         (["--token-file", "missing"], "missing"),
-        (["--recognizer", "coded", "--script", "x.toml"], "--script needs --recognizer script"),
+        (["--recognizer", "pocketsphinx", "--script", "x"], "--script needs --recognizer script"),
+        (["--max-streams", "0"], "--max-streams must be at least 1"),
+        (["--profile", "cloudflare"], "--profile must be workers-ai, deepgram or a file"),
+        (["--profile", "missing.json"], "missing.json"),
     ],
 )
 async def test_wrong_options_are_explained(
@@ -107,6 +110,9 @@ async def test_a_run(
     token.write_text("sesame\n")
     words = ["--uri", "ws://127.0.0.1:0", "--script", str(script), "--ingest-rate", "0"]
     words += ["--fault", "refuse:connection=2", "--token-file", str(token)]
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"base": "workers-ai", "close_code": 1000}')
+    words += ["--profile", str(profile), "--max-streams", "1"]
     lines: asyncio.Queue[str] = asyncio.Queue()
     output = io.StringIO()
 
@@ -120,13 +126,14 @@ async def test_a_run(
     async with asyncio.timeout(10):
         url = (await lines.get()).split()[-1]
     headers = {"Authorization": "Bearer sesame"}
-    messages, _ = await converse(
+    messages, code = await converse(
         url + target("workers-ai"),
         spoken(0.2, 1.0, 0.6),
         '{"type":"CloseStream"}',
         additional_headers=headers,
     )
     assert "good night" in [one.get("transcript") for one in messages]
+    assert code == 1000
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(10):
         assert await running == 0

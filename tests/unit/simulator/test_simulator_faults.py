@@ -1,5 +1,6 @@
-"""Every fault, in virtual time: what the client sees, and when."""
+"""Every fault, without a socket: what the client sees, and when."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.simulator import Accepted, Refusal, faults
+from wyoming_flux.simulator import FluxSession, LocalFlux, Refusal, Request, faults
 from wyoming_flux.simulator.faults import (
+    BinaryFrames,
     ConnectedLate,
     ConnectLate,
     Drop,
@@ -19,65 +21,57 @@ from wyoming_flux.simulator.faults import (
     Garbage,
     Jitter,
     LateEndOfTurn,
+    NoControls,
     Refuse,
     SlowReader,
     Stall,
+    Unflushed,
+    Untyped,
+    Window,
 )
 
-Dialogue = Callable[..., Any]
+Talking = Callable[..., Any]
 Spoken = Callable[..., bytes]
 CLOSE = {"type": "CloseStream"}
 FORCE = {"type": "ForceEndTurn"}
 
 
-def test_refuse_strikes_its_connection_only(run_virtual: Callable[..., Any], target: Any) -> None:
-    """The first is refused, the next let in."""
-    from wyoming_flux.simulator import Request, Service
-
-    async def main() -> list[type]:
-        flux = Service(faults=[Refuse(status=503, connection=1)])
-        return [type((await flux.open(Request(target("workers-ai"))))[1]) for _ in range(3)]
-
-    assert run_virtual(main) == [Refusal, Accepted, Accepted]
+def test_faults_of_the_upgrade_strike_their_connection_only(target: Any) -> None:
+    """The first is refused, late; the next are let in at once."""
+    flux = LocalFlux(faults=[ConnectLate(seconds=3, connection=1), Refuse(connection=1)])
+    answers = [flux.open(Request(target("workers-ai"))) for _ in range(3)]
+    assert [type(answer) for _, answer in answers] == [Refusal, FluxSession, FluxSession]
+    assert [upgrade.answer_delay for upgrade, _ in answers] == [3, 0, 0]
 
 
-def test_connect_late(run_virtual: Callable[..., Any], target: Any) -> None:
-    """The upgrade is answered after its delay, also when it is refused."""
-    import asyncio
-
-    from wyoming_flux.simulator import Request, Service
-
-    async def main() -> float:
-        flux = Service(faults=[ConnectLate(seconds=3), Refuse(status=429)])
-        _, answer = await flux.open(Request(target("workers-ai")))
-        assert isinstance(answer, Refusal)
-        return asyncio.get_running_loop().time()
-
-    assert run_virtual(main) == 3
-
-
-def test_connected_late(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_connected_late(talk: Talking, spoken: Spoken) -> None:
     """Audio is taken meanwhile, nothing is lost, the order stays."""
-    talk = dialogue(spoken(1.0, 1.0), CLOSE, faults=[ConnectedLate(seconds=5)], ingest_rate=0)
-    assert talk.times[0] == 5
-    assert [one["sequence_id"] for one in talk.messages] == list(range(9))
+    said = talk(spoken(1.0, 1.0), CLOSE, faults=[ConnectedLate(seconds=5)], ingest_rate=0)
+    assert said.times[0] == 5
+    assert [one["sequence_id"] for one in said.messages] == list(range(9))
 
 
-def test_connected_only_after_audio(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_connected_only_after_audio(talk: Talking, spoken: Spoken) -> None:
     """Who waits for Connected before sending, waits for ever."""
     fault = ConnectedLate(after_audio=True)
-    assert dialogue(faults=[fault], hang_up=60.0).frames == []
-    talk = dialogue(spoken(0.08), faults=[fault], hang_up=60.0)
-    assert [one["type"] for one in talk.messages] == ["Connected"]
+    assert talk(faults=[fault], hang_up=60.0).frames == []
+    said = talk(spoken(0.08), faults=[fault], hang_up=60.0)
+    assert [one["type"] for one in said.messages] == ["Connected"]
+
+
+def test_who_does_not_get_the_last_messages_gets_the_close(talk: Talking) -> None:
+    """Half a minute is enough for what is late."""
+    said = talk(CLOSE, faults=[ConnectedLate(seconds=60)])
+    assert (said.frames, said.close_code, said.ended) == ([], 1005, 30.0)
 
 
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1011])
-def test_drop_after_audio(dialogue: Dialogue, spoken: Spoken, code: int) -> None:
+def test_drop_after_audio(talk: Talking, spoken: Spoken, code: int) -> None:
     """All up to then arrives, then the close with its code."""
-    talk = dialogue(spoken(0.2, 3.0), CLOSE, faults=[Drop(after=1.5, code=code)])
-    assert talk.close_code == code
-    assert talk.messages[-1]["audio_window_end"] == 1.5
-    assert talk.connection.audio_bytes < 3.2 * 32000
+    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Drop(after=1.5, code=code)])
+    assert said.close_code == code
+    assert said.windows[-1] == 1.5
+    assert said.connection.audio_bytes < 3.2 * 32000
 
 
 @pytest.mark.parametrize(
@@ -90,101 +84,142 @@ def test_drop_after_audio(dialogue: Dialogue, spoken: Spoken, code: int) -> None
         ("close-stream", "Warning"),
     ],
 )
-def test_drop_at_a_moment(dialogue: Dialogue, spoken: Spoken, moment: Any, last: str) -> None:
+def test_drop_at_a_moment(talk: Talking, spoken: Spoken, moment: Any, last: str) -> None:
     """Not before it has happened; control messages are not answered any more."""
-    talk = dialogue(
+    said = talk(
         spoken(0.2, 1.0, 0.6), FORCE, bytes(640), CLOSE, faults=[Drop(on=moment, code=1011)]
     )
-    assert talk.close_code == 1011
-    assert talk.messages[-1].get("event", talk.messages[-1]["type"]) == last
+    assert said.close_code == 1011
+    assert said.messages[-1].get("event", said.messages[-1]["type"]) == last
 
 
-def test_a_moment_and_audio_are_both_needed(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_a_moment_and_audio_are_both_needed(talk: Talking, spoken: Spoken) -> None:
     """The later of the two counts."""
-    talk = dialogue(spoken(0.2, 3.0), CLOSE, faults=[Drop(on="start-of-turn", after=2.0)])
-    assert talk.messages[-1]["audio_window_end"] == 2.0
+    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Drop(on="start-of-turn", after=2.0)])
+    assert said.windows[-1] == 2.0
 
 
-def test_stall(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_stall(talk: Talking, spoken: Spoken) -> None:
     """Audio is taken, nothing comes back, not even the close."""
-    talk = dialogue(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Stall(after=1.0)], hang_up=60.0)
-    assert talk.messages[-1]["audio_window_end"] <= 1.0
-    assert talk.connection.closed_by_client
-    assert talk.connection.audio_bytes == 2.2 * 32000
+    said = talk(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Stall(after=1.0)], hang_up=60.0)
+    assert said.windows[-1] <= 1.0
+    assert said.connection.closed_by_client
+    assert said.connection.audio_bytes == 2.2 * 32000
 
 
-def test_a_stall_may_pass(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_a_stall_may_pass(talk: Talking, spoken: Spoken) -> None:
     """Messages of that time are lost, those after it come."""
-    talk = dialogue(spoken(0.2, 3.0), CLOSE, faults=[Stall(after=1.0, seconds=1.0)])
-    times = [one["audio_window_end"] for one in talk.messages[1:]]
-    assert not [time for time in times if 1.04 < time < 2.0]
-    assert times[-1] == 3.2
-    assert talk.close_code == 1005
+    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Stall(after=1.0, seconds=1.0)])
+    assert not [time for time in said.windows if 1.04 < time < 2.0]
+    assert (said.windows[-1], said.close_code) == (3.2, 1005)
 
 
-def test_jitter_keeps_the_order(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_jitter_keeps_the_order(talk: Talking, spoken: Spoken) -> None:
     """Late by different times, the same for the same seed."""
     runs = [
-        dialogue(spoken(0.2, 3.0), CLOSE, faults=[Jitter(seconds=0.4, seed=seed)])
-        for seed in (1, 1, 2)
+        talk(spoken(0.2, 3.0), CLOSE, faults=[Jitter(seconds=0.4, seed=seed)]) for seed in (1, 1, 2)
     ]
     assert runs[0].times == runs[1].times != runs[2].times
-    for talk in runs:
-        assert [one["sequence_id"] for one in talk.messages] == list(range(len(talk.messages)))
+    for said in runs:
+        assert [one["sequence_id"] for one in said.messages] == list(range(len(said.messages)))
 
 
-def test_duplicate_end_of_turn(dialogue: Dialogue, spoken: Spoken) -> None:
-    """The same message, twice."""
-    talk = dialogue(spoken(0.2, 1.0, 1.0), CLOSE, faults=[DuplicateEndOfTurn()], script=["yes"])
-    assert talk.events() == [("StartOfTurn", "yes"), ("EndOfTurn", "yes"), ("EndOfTurn", "yes")]
+@pytest.mark.parametrize(
+    ("fault", "events"),
+    [
+        (
+            DuplicateEndOfTurn(),
+            [("StartOfTurn", "yes"), ("EndOfTurn", "yes"), ("EndOfTurn", "yes")],
+        ),
+        (EmptyEndOfTurn(), [("StartOfTurn", "yes"), ("EndOfTurn", "")]),
+        (LateEndOfTurn(), [("StartOfTurn", "yes"), ("EndOfTurn", "yes")]),
+    ],
+)
+@pytest.mark.parametrize("tail", [0.32, 1.0])
+def test_ends_of_turns(
+    talk: Talking, spoken: Spoken, fault: Fault, events: list[tuple[str, str]], tail: float
+) -> None:
+    """Twice, empty, or after a message of the next turn; at the latest before the close."""
+    said = talk(spoken(0.2, 1.0, tail), CLOSE, faults=[fault], script=["yes"])
+    assert said.events() == events
+    kinds = [(one["event"], one["turn_index"]) for one in said.messages[1:]]
+    before = kinds[kinds.index(("EndOfTurn", 0)) - 1]
+    late = isinstance(fault, LateEndOfTurn) and tail == 1.0
+    assert before == (("Update", 1) if late else ("Update", 0))
 
 
-def test_empty_end_of_turn(dialogue: Dialogue, spoken: Spoken) -> None:
-    """The text was in the Updates alone."""
-    talk = dialogue(spoken(0.2, 1.0, 1.0), CLOSE, faults=[EmptyEndOfTurn()], script=["yes"])
-    assert talk.events() == [("StartOfTurn", "yes"), ("EndOfTurn", "")]
-    (end,) = [one for one in talk.messages if one.get("event") == "EndOfTurn"]
-    assert end["words"] == []
-
-
-def test_late_end_of_turn(dialogue: Dialogue, spoken: Spoken) -> None:
-    """A message of the next turn comes first; at the latest it comes before the close."""
-    talk = dialogue(spoken(0.2, 1.0, 1.0), CLOSE, faults=[LateEndOfTurn()], script=["yes"])
-    kinds = [(one["event"], one["turn_index"]) for one in talk.messages[1:]]
-    at = kinds.index(("EndOfTurn", 0))
-    assert kinds[at - 1] == ("Update", 1)
-    talk = dialogue(spoken(0.2, 1.0, 0.32), CLOSE, faults=[LateEndOfTurn()], script=["yes"])
-    assert talk.messages[-1]["event"] == "EndOfTurn"
-
-
-def test_error_message(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_error_message(talk: Talking, spoken: Spoken) -> None:
     """A fatal error and a close without a code; the description may be missing."""
-    talk = dialogue(spoken(0.2, 3.0), faults=[ErrorMessage(after=1.0, description=None)])
-    assert talk.messages[-1].keys() == {"type", "sequence_id", "code"}
-    assert talk.close_code == 1005
+    said = talk(spoken(0.2, 3.0), faults=[ErrorMessage(after=1.0, description=None)])
+    assert said.messages[-1].keys() == {"type", "sequence_id", "code"}
+    assert said.close_code == 1005
 
 
-@pytest.mark.parametrize("kind", ["text", "json", "binary"])
-def test_garbage(dialogue: Dialogue, spoken: Spoken, kind: Any) -> None:
+@pytest.mark.parametrize("kind", ["text", "json", "binary", "empty"])
+def test_garbage(talk: Talking, spoken: Spoken, kind: Any) -> None:
     """Something that is no message, once, and the stream goes on."""
-    whole = dialogue(spoken(0.2, 1.0, 1.0), CLOSE).frames
-    talk = dialogue(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Garbage(after=1.0, kind=kind)])
-    assert len(talk.frames) == len(whole) + 1
-    assert isinstance(talk.frames[5], bytes) is (kind == "binary")
+    whole = talk(spoken(0.2, 1.0, 1.0), CLOSE).frames
+    said = talk(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Garbage(after=1.0, kind=kind)])
+    assert len(said.frames) == len(whole) + 1
+    assert isinstance(said.frames[5], bytes) is (kind == "binary")
+    assert (said.frames[5] == "") is (kind == "empty")
 
 
-def test_slow_reader(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_slow_reader(talk: Talking, spoken: Spoken) -> None:
     """From then on it takes audio at its own rate."""
-    talk = dialogue(spoken(4.0), CLOSE, faults=[SlowReader(after=1.0, rate=0.5)], limit=1000)
-    assert talk.times[-1] == pytest.approx(1.0 / 1.25 + 3.0 / 0.5, abs=0.3)
+    said = talk(spoken(4.0), CLOSE, faults=[SlowReader(after=1.0, rate=0.5)])
+    assert said.times[-1] == pytest.approx(1.0 / 1.25 + 3.0 / 0.5, abs=0.3)
 
 
-def test_a_stuck_reader_is_given_up(dialogue: Dialogue, spoken: Spoken) -> None:
+def test_a_stuck_reader_is_given_up(talk: Talking, spoken: Spoken) -> None:
     """It takes nothing; after a minute, or when the client goes, the connection ends."""
-    talk = dialogue(spoken(4.0), faults=[SlowReader(after=1.0)])
-    assert talk.close_code == 1006
-    talk = dialogue(spoken(2.0), faults=[SlowReader(after=1.0)], limit=1000, hang_up=5.0)
-    assert talk.connection.audio_bytes < 2 * 32000
+    said = talk(spoken(4.0), faults=[SlowReader(after=1.0)])
+    assert said.close_code == 1006
+    assert 60 < said.ended < 61
+    said = talk(spoken(2.0), faults=[SlowReader(after=1.0)], hang_up=5.0)
+    assert said.connection.audio_bytes < 2 * 32000
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends"),
+    [
+        (Window(seconds=0.7), [0.0, 0.0, 0.05, 0.3]),
+        (Window(kind="creeping"), [0.0125, 0.025, 0.0375, 0.05]),
+        (Window(kind="missing"), []),
+    ],
+)
+def test_windows(talk: Talking, fault: Fault, ends: list[float]) -> None:
+    """Behind what was heard, at a twentieth of its speed, or absent; the record stays true."""
+    said = talk(bytes(32000), CLOSE, faults=[fault])
+    assert said.windows == pytest.approx(ends)
+    assert [one["audio_window_end"] for one in said.connection.sent[1:]] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_messages_without_type_and_in_binary_frames(talk: Talking) -> None:
+    """As a Worker that relays frames by hand may make them."""
+    assert all("type" not in one for one in talk(CLOSE, bytes(8000), faults=[Untyped()]).messages)
+    said = talk(bytes(8000), CLOSE, faults=[BinaryFrames()])
+    assert {type(frame) for frame in said.frames} == {bytes}
+    assert json.loads(said.frames[0])["type"] == "Connected"
+
+
+def test_an_unflushed_close(talk: Talking, spoken: Spoken) -> None:
+    """What was not told yet is lost."""
+    assert talk(spoken(0.4), CLOSE).windows == [0.25, 0.4]
+    said = talk(spoken(0.4), CLOSE, faults=[Unflushed()])
+    assert (said.windows, said.close_code) == ([0.25], 1005)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "last"),
+    [("error", 1005, "Error"), ("close", 1011, "Connected"), ("ignore", None, "TurnInfo")],
+)
+@pytest.mark.parametrize("control", [CLOSE, FORCE, {"type": "Configure"}])
+def test_no_controls(talk: Talking, control: Any, answer: Any, code: int | None, last: str) -> None:
+    """Any of them ends the stream, or does nothing."""
+    said = talk(control, bytes(8000), faults=[NoControls(answer=answer)], hang_up=9.0)
+    assert said.close_code == code
+    assert said.messages[-1]["type"] == last
 
 
 @pytest.mark.parametrize(
@@ -206,6 +241,12 @@ def test_a_stuck_reader_is_given_up(dialogue: Dialogue, spoken: Spoken) -> None:
         ("duplicate-end", DuplicateEndOfTurn()),
         ("empty-end:connection=2", EmptyEndOfTurn(connection=2)),
         ("late-end", LateEndOfTurn()),
+        ("window:seconds=0.3", Window(seconds=0.3)),
+        ("window:kind=missing,connection=1", Window(kind="missing", connection=1)),
+        ("untyped", Untyped()),
+        ("binary", BinaryFrames()),
+        ("unflushed", Unflushed()),
+        ("no-controls:answer=close", NoControls(answer="close")),
     ],
 )
 def test_faults_as_a_command_line_writes_them(text: str, fault: Fault) -> None:
@@ -227,6 +268,7 @@ def test_faults_as_a_command_line_writes_them(text: str, fault: Fault) -> None:
         "drop:on=monday",
         "connected-late:after_audio=maybe",
         "garbage:kind=noise",
+        "window:kind=broken",
     ],
 )
 def test_wrong_faults_are_explained(text: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.simulator import CodedRecognizer, ScriptedTurn, script, speak
-from wyoming_flux.simulator.recognizer import FINISHED, UNFINISHED, Part
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import Part, ScriptedTurn, script
+from wyoming_flux.simulator.recognizer import FINISHED, UNFINISHED
 
 
 def heard(audio: bytes, rate: int = 16000) -> CodedRecognizer:
@@ -15,8 +16,7 @@ def heard(audio: bytes, rate: int = 16000) -> CodedRecognizer:
     recognizer = CodedRecognizer()
     size = 2 * rate // 100
     for at in range(0, len(audio) - size + 1, size):
-        frame = audio[at : at + size]
-        recognizer.feed(frame, any(frame))
+        recognizer.hear(audio[at : at + size])
     return recognizer
 
 

@@ -1,9 +1,11 @@
 """Deepgram's own client against the simulator: it must not notice the difference."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from deepgram import AsyncDeepgramClient
@@ -21,9 +23,12 @@ from deepgram.listen.v2.types import (
     ListenV2TurnInfo,
     ListenV2Warning,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
-from wyoming_flux.simulator import Simulator
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import PROFILES, FluxSession, LocalFlux, Profile, Request, Simulator
 from wyoming_flux.simulator.faults import ErrorMessage, Refuse
 
 # The SDK imports names of older versions of websockets.
@@ -211,3 +216,86 @@ async def test_refusals(listen: Callable[..., Any], arguments: Any, status: int,
         assert isinstance(error, InvalidStatus)
         assert error.response.status_code == status
         assert json.loads(error.response.body or b"")["err_code"] == code
+
+
+MODELS: dict[str, Any] = {
+    "Connected": ListenV2Connected,
+    "TurnInfo": ListenV2TurnInfo,
+    "ConfigureSuccess": ListenV2ConfigureSuccess,
+    "ConfigureFailure": ListenV2ConfigureFailure,
+    "Warning": ListenV2Warning,
+    "Error": ListenV2FatalError,
+}
+EVENTS = {"Update", "StartOfTurn", "EagerEndOfTurn", "TurnResumed", "EndOfTurn"}
+
+controls = st.one_of(
+    st.sampled_from(["CloseStream", "ForceEndTurn", "KeepAlive"]).map(lambda kind: {"type": kind}),
+    st.fixed_dictionaries(
+        {"type": st.just("Configure")},
+        optional={
+            "thresholds": st.dictionaries(
+                st.sampled_from(["eot_threshold", "eager_eot_threshold", "eot_timeout_ms"]),
+                st.sampled_from([0.2, 0.3, 0.5, 0.8, 1, 900]),
+            ),
+            "keyterms": st.sampled_from(["a", [], ["a", "b"], [" "]]),
+            "language_hints": st.sampled_from([[], ["de"], ["xx"]]),
+            "numerals": st.booleans(),
+        },
+    ),
+).map(json.dumps)
+audio = st.one_of(
+    st.sampled_from(["yes", "turn on the light", "wait…"]).map(speak),
+    st.sampled_from([0.1, 0.2, 0.35, 1.0]).map(lambda seconds: bytes(2 * int(16000 * seconds))),
+)
+queries = st.fixed_dictionaries(
+    {},
+    optional={
+        "eager_eot_threshold": st.sampled_from(["0.3", "0.45", "0.7"]),
+        "eot_timeout_ms": st.sampled_from(["500", "900"]),
+        "keyterm": st.just("light"),
+        "language_hint": st.just("pt-BR"),
+    },
+)
+
+
+def check(value: Any) -> None:
+    """Hold one message against the SDK's own model: right types, and no field that it lacks."""
+    model = MODELS[value["type"]].model_validate(value, strict=True)
+    parts = [model, *getattr(model, "words", []), getattr(model, "thresholds", None)]
+    assert not any(part.model_extra for part in parts if part is not None), value
+    assert value.get("event", "Update") in EVENTS
+    assert value.get("trigger", "model") in ("model", "timeout", "manual")
+
+
+@given(
+    st.lists(audio | controls, max_size=12),
+    queries,
+    st.sampled_from(["deepgram flux-general-en", "deepgram flux-general-multi", "workers-ai"]),
+)
+def test_every_message_is_one_of_the_sdk_s(
+    frames: list[Any], query: dict[str, str], which: str
+) -> None:
+    """Whatever is said and done, in any profile: Deepgram's own types hold, strictly."""
+    name, _, model = which.partition(" ")
+    wanted = {"encoding": "linear16", "sample_rate": "16000", **query}
+    wanted |= {"model": model} if model else {}
+    if model != "flux-general-multi":
+        wanted.pop("language_hint", None)
+    profile: Profile = dataclasses.replace(PROFILES[name], idle_timeout=None)
+    flux = LocalFlux(profile=profile, recognizer=CodedRecognizer, ingest_rate=0)
+    _, session = flux.open(Request("/v2/listen?" + urlencode(wanted)))
+    assert isinstance(session, FluxSession), session
+    session.start(0.0)
+    said, multi = [], model == "flux-general-multi"
+    for frame in [*frames, '{"type":"CloseStream"}']:
+        if session.room:
+            session.receive(frame, 0.0)
+        while isinstance(told := session.next_to_send(0.0), str):
+            said.append(json.loads(told))
+    assert session.closed
+    for message in said:
+        check(message)
+        if message["type"] == "TurnInfo":
+            # "Only present when the multilingual model detects languages" (AsyncAPI).
+            assert ("languages" in message) is (multi and bool(message["transcript"]))
+            assert multi or "languages_hinted" not in message

@@ -106,9 +106,9 @@ async def test_the_loop_is_never_blocked(converse: Any, target: Any) -> None:
     threads: set[int] = set()
 
     class Watched(PocketSphinxRecognizer):
-        def feed(self, frame: bytes, voiced: bool) -> None:
+        def hear(self, frame: bytes) -> bool:
             threads.add(threading.get_ident())
-            super().feed(frame, voiced)
+            return super().hear(frame)
 
         def finish(self) -> None:
             threads.add(threading.get_ident())

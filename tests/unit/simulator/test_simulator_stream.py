@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wyoming_flux.simulator import DEEPGRAM, WORKERS_AI, Profile, ScriptedTurn, ScriptRecognizer
 from wyoming_flux.simulator.parameters import StreamParameters
-from wyoming_flux.simulator.recognizer import Part
+from wyoming_flux.simulator.script import Part
 from wyoming_flux.simulator.stream import Stream
 
 Spoken = Callable[..., bytes]

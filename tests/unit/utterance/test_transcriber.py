@@ -9,7 +9,7 @@ import pytest
 from wyoming_flux.errors import ConnectionLost, WyomingFluxError
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator.faults import Fault, parse
-from wyoming_flux.simulator.recognizer import ScriptedTurn
+from wyoming_flux.simulator.script import ScriptedTurn
 from wyoming_flux.utterance import Report, Transcriber, Transcript, Trigger
 
 PROOF = 3

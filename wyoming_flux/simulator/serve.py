@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as UpgradeRequest
 from websockets.http11 import Response
 
-from .handshake import Refusal, Request
+from .flux import LocalFlux, Upgrade
 from .profiles import ABORTED, NO_CODE
-from .service import Connection, Service
-from .transport import Frame, TransportClosed
+from .session import FLUSH_SECONDS, INTERNAL_ERROR, Close, FluxSession
+from .upgrade import Refusal, Request
 
 _LOGGER: Final = logging.getLogger(__name__)
 # At DEBUG the library prints handshakes, and with them tokens.
@@ -33,20 +33,20 @@ _RECEIVE_BUFFER: Final = 64 * 1024
 """Small, so that a client feels the limited ingest rate instead of filling the kernel."""
 
 
-class Simulator(Service):
+class Simulator(LocalFlux):
     """A local Flux on a WebSocket: ``async with Simulator(...) as sim: connect(sim.url)``.
 
-    Arguments are those of :class:`Service`, and ``uri``, where port 0 takes any free port.
+    Arguments are those of :class:`LocalFlux`, and ``uri``, where port 0 takes any free port.
     """
 
-    def __init__(self, *, uri: str = "ws://127.0.0.1:0", **service: Any) -> None:
+    def __init__(self, *, uri: str = "ws://127.0.0.1:0", **flux: Any) -> None:
         """Only remember; the port is opened on entering."""
-        super().__init__(**service)
+        super().__init__(**flux)
         self._uri = uri
         self._server: Server | None = None
-        self._opened: weakref.WeakKeyDictionary[ServerConnection, Connection] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._opened: weakref.WeakKeyDictionary[
+            ServerConnection, tuple[Upgrade, FluxSession | Refusal]
+        ] = weakref.WeakKeyDictionary()
         self._alive: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
@@ -98,6 +98,10 @@ class Simulator(Service):
         self._server = None
         self._closing = False
 
+    def extra_headers(self) -> Mapping[str, str]:
+        """Return headers for accepted upgrades; who plays what stands before Flux overrides it."""
+        return {}
+
     def _made(self, *args: Any, **options: Any) -> ServerConnection:
         """Make the library's end of a TCP connection, known to us before it says anything."""
         return _Tracked(self._track, *args, **options)
@@ -116,27 +120,123 @@ class Simulator(Service):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        connection, answer = await self.open(Request(request.path, headers))
-        if isinstance(answer, Refusal):
-            return _response(answer)
-        self._opened[websocket] = connection
-        return None
+        upgrade, answer = self.open(Request(request.path, headers))
+        self._opened[websocket] = upgrade, answer
+        await asyncio.sleep(upgrade.answer_delay)
+        return _response(answer) if isinstance(answer, Refusal) else None
 
     def _decorate(
         self, websocket: ServerConnection, request: UpgradeRequest, response: Response
     ) -> None:
-        if (connection := self._opened.get(websocket)) is not None:
-            response.headers[self.profile.request_id_header] = connection.request_id
+        upgrade, answer = self._opened.get(websocket, (None, None))
+        if upgrade is not None and isinstance(answer, FluxSession):
+            response.headers[self.profile.request_id_header] = upgrade.request_id
             for name, value in self.extra_headers().items():
                 response.headers[name] = value
 
-    def extra_headers(self) -> Mapping[str, str]:
-        """Return headers for accepted upgrades; who plays what stands before Flux overrides it."""
-        return {}
-
     async def _handle(self, websocket: ServerConnection) -> None:
-        connection = self._opened.pop(websocket)
-        await self.serve(connection, _SocketTransport(websocket))
+        _, session = self._opened.pop(websocket)
+        if isinstance(session, FluxSession):
+            await _carry(websocket, session)
+
+
+async def _carry(websocket: ServerConnection, session: FluxSession) -> None:
+    """Carry frames between a WebSocket and a session until one side closes."""
+    loop = asyncio.get_running_loop()
+    try:
+        session.start(loop.time())
+        while True:
+            now = loop.time()
+            await _advance(session, now)
+            while (frame := session.next_to_send(now)) is not None:
+                await _send(websocket, session, frame)
+            deadline = session.deadline
+            if session.room:
+                await _receive(websocket, session, deadline)
+            elif session.closed:
+                return
+            elif session.hurry:
+                session.lost(_code(websocket))
+            else:
+                wait = None if deadline is None else max(0.0, deadline - loop.time())
+                gone = websocket.connection_lost_waiter
+                await asyncio.wait([gone], timeout=wait)
+                session.hurry = gone.done()
+    except Exception:
+        # Whatever a recognizer raises: its client must not be left hanging.
+        _LOGGER.exception("the session failed")
+        session.traffic.close_code = INTERNAL_ERROR
+        await _close(websocket, Close(INTERNAL_ERROR))
+    finally:
+        session.end()
+
+
+async def _advance(session: FluxSession, now: float) -> None:
+    """Let the session work: in a thread where its recognizer takes long."""
+    if not session.blocking:
+        return
+    thread = asyncio.get_running_loop().run_in_executor(None, session.advance, now)
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        # The recognizer must not be given up while its thread still uses it.
+        await asyncio.wait([thread])
+        raise
+
+
+async def _receive(
+    websocket: ServerConnection, session: FluxSession, deadline: float | None
+) -> None:
+    """Wait for a frame, until the deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            frame = await websocket.recv()
+    except TimeoutError:
+        return
+    except ConnectionClosed:
+        session.lost(_code(websocket))
+        return
+    session.receive(frame, asyncio.get_running_loop().time())
+
+
+async def _send(
+    websocket: ServerConnection, session: FluxSession, frame: str | bytes | Close
+) -> None:
+    if isinstance(frame, Close):
+        await _close(websocket, frame)
+        return
+    try:
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await websocket.send(frame)
+    except TimeoutError:
+        # The client does not read.
+        websocket.transport.abort()
+        session.lost(ABORTED)
+    except ConnectionClosed:
+        session.hurry = True  # what it sent before is still in the library's queue
+
+
+async def _close(websocket: ServerConnection, close: Close) -> None:
+    """Close as the session wants it; bounded, never raises."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            if close.code == ABORTED:
+                # FIN rather than RST: what was sent before must still arrive.
+                if websocket.transport.can_write_eof():
+                    websocket.transport.write_eof()
+                await websocket.wait_closed()
+            elif close.code == NO_CODE:
+                await websocket.close(None)  # type: ignore[arg-type]  # its protocol takes None
+            else:
+                await websocket.close(close.code, close.reason)
+    except (TimeoutError, OSError, RuntimeError):
+        pass  # the client does not answer the close
+    finally:
+        websocket.transport.abort()
+
+
+def _code(websocket: ServerConnection) -> int:
+    return websocket.close_code or ABORTED
 
 
 class _Tracked(ServerConnection):
@@ -151,54 +251,6 @@ class _Tracked(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._track(self)
-
-
-class _SocketTransport:
-    """A WebSocket of the ``websockets`` library as a :class:`.transport.Transport`."""
-
-    def __init__(self, websocket: ServerConnection) -> None:
-        self._websocket = websocket
-
-    @property
-    def closed(self) -> bool:
-        return self._websocket.connection_lost_waiter.done()
-
-    async def receive(self) -> Frame:
-        try:
-            return await self._websocket.recv()
-        except ConnectionClosed:
-            raise self._closed() from None
-
-    async def send(self, frame: Frame) -> None:
-        try:
-            await self._websocket.send(frame)
-        except ConnectionClosed:
-            raise self._closed() from None
-
-    async def wait_closed(self) -> None:
-        await self._websocket.wait_closed()
-
-    async def close(self, code: int, reason: str = "") -> None:
-        websocket = self._websocket
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                if code == ABORTED:
-                    # FIN rather than RST: what was sent before must still arrive.
-                    if websocket.transport.can_write_eof():
-                        websocket.transport.write_eof()
-                    await websocket.wait_closed()
-                elif code == NO_CODE:
-                    await websocket.close(None)  # type: ignore[arg-type]  # its protocol takes None
-                else:
-                    await websocket.close(code, reason)
-        except (TimeoutError, OSError, RuntimeError):
-            pass  # the client does not answer the close
-        finally:
-            websocket.transport.abort()
-
-    def _closed(self) -> TransportClosed:
-        code = self._websocket.close_code
-        return TransportClosed(code or ABORTED, self._websocket.close_reason or "")
 
 
 def _response(refusal: Refusal) -> Response:

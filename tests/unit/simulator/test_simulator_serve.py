@@ -10,20 +10,21 @@ from urllib.parse import urlencode
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from wyoming_flux.simulator import Connection, Simulator, speak
+from tests.support.coded import CodedRecognizer, speak
+from wyoming_flux.simulator import Simulator, Upgrade
 from wyoming_flux.simulator.faults import Drop, Refuse, SlowReader
 
 CLOSE = '{"type":"CloseStream"}'
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-@pytest.mark.parametrize(("profile", "code"), [("deepgram", 1005), ("workers-ai", 1006)])
+@pytest.mark.parametrize("profile", ["deepgram", "workers-ai"])
 async def test_a_whole_turn(
-    converse: Any, target: Any, spoken: Callable[..., bytes], profile: Any, code: int
+    converse: Any, target: Any, spoken: Callable[..., bytes], profile: Any
 ) -> None:
-    """Audio up, messages down, the end as the profile has it; and the record of it."""
+    """Audio up, messages down, a close without a code; and the record of it."""
     audio = spoken(0.2, 1.0, 0.6)
     async with Simulator(profile=profile, ingest_rate=0, script=["good night"]) as simulator:
         url = simulator.url + target(profile, ("keyterm", "café, bar"), ("keyterm", "b"))
@@ -32,7 +33,7 @@ async def test_a_whole_turn(
     assert [one["transcript"] for one in messages if one.get("event") == "EndOfTurn"] == [
         "good night"
     ]
-    assert closed == code
+    assert closed == 1005
     (connection,) = simulator.connections
     assert connection.path == ("/v2/listen" if profile == "deepgram" else "/")
     assert [value for name, value in connection.query if name == "keyterm"] == ["café, bar", "b"]
@@ -40,7 +41,7 @@ async def test_a_whole_turn(
     assert bytes(connection.audio or b"") == audio
     assert connection.controls == [{"type": "CloseStream"}]
     assert connection.sent == messages
-    assert (connection.close_code, connection.closed_by_client) == (code, False)
+    assert (connection.close_code, connection.closed_by_client) == (1005, False)
 
 
 async def test_the_binding_s_upgrade(converse: Any) -> None:
@@ -93,7 +94,7 @@ async def test_a_reconnect_succeeds(converse: Any, target: Any) -> None:
     """Faults of the first two connections leave the third alone."""
     faults = [Refuse(status=503, connection=1), Drop(after=0.5, code=1006, connection=2)]
     audio = speak("one two three") + bytes(32000)
-    async with Simulator(recognizer="coded", faults=faults, ingest_rate=0) as simulator:
+    async with Simulator(recognizer=CodedRecognizer, faults=faults, ingest_rate=0) as simulator:
         url = simulator.url + target("workers-ai")
         with pytest.raises(InvalidStatus):
             await converse(url)
@@ -116,7 +117,7 @@ async def test_the_client_s_close_is_seen(target: Any) -> None:
     """Its code is recorded."""
     gone: asyncio.Queue[int | None] = asyncio.Queue()
 
-    def observe(connection: Connection, line: str) -> None:
+    def observe(connection: Upgrade, line: str) -> None:
         if connection.number == 3 and connection.close_code:
             gone.put_nowait(connection.close_code)
 
@@ -149,6 +150,53 @@ async def test_a_slow_reader_stops_a_real_client(target: Any) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(send_on(), 0.5)
         websocket.transport.abort()
+
+
+async def test_a_client_that_does_not_read_is_dropped(
+    target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages have a while to leave, then the connection goes."""
+    monkeypatch.setattr("wyoming_flux.simulator.serve.FLUSH_SECONDS", 0.3)
+    term = ("keyterm", "x" * 100)
+    async with Simulator(ingest_rate=0) as simulator:
+        url = simulator.url + target("workers-ai", *[term] * 50)
+        websocket = await connect(url, proxy=None, max_queue=1)
+
+        async def ask_on() -> None:
+            while True:
+                await websocket.send('{"type":"Configure"}')
+
+        with pytest.raises(ConnectionClosed):
+            await ask_on()
+        (connection,) = simulator.connections
+        assert (connection.close_code, connection.closed_by_client) == (1006, True)
+
+
+async def test_a_broken_recognizer_does_not_leave_the_client_hanging(
+    converse: Any, target: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection ends with 1011, the error is logged, and the recognizer is given up."""
+    closed = []
+
+    class Broken(CodedRecognizer):
+        def hear(self, frame: bytes) -> bool:
+            raise RuntimeError("deaf")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    async with Simulator(recognizer=Broken) as simulator:
+        _, code = await converse(simulator.url + target("workers-ai"), bytes(640))
+    assert (code, simulator.connections[0].close_code, len(closed)) == (1011, 1011, 1)
+    assert "deaf" in caplog.text
+
+
+async def test_the_token_may_come_as_a_subprotocol(target: Any) -> None:
+    """As browsers send it to Deepgram; the answer names the protocol, never the key."""
+    async with Simulator(profile="deepgram", token="secret") as simulator:
+        url = simulator.url + target("deepgram")
+        async with connect(url, proxy=None, subprotocols=["token", "secret"]) as websocket:
+            assert websocket.subprotocol == "token"
 
 
 async def test_leaving_ends_everything(target: Any) -> None:

@@ -8,7 +8,8 @@ in the text.
 import struct
 from typing import Final
 
-from .recognizer import FINISHED, UNFINISHED
+from wyoming_flux.simulator import StreamParameters
+from wyoming_flux.simulator.recognizer import FINISHED, UNFINISHED, is_loud
 
 _MARK: Final = struct.pack("<4h", 20000, -20000, 20000, -20000)
 _ZERO: Final = 4000
@@ -29,8 +30,8 @@ class CodedRecognizer:
 
     blocking = False
 
-    def __init__(self) -> None:
-        """Hear nothing yet."""
+    def __init__(self, parameters: StreamParameters | None = None) -> None:
+        """Hear nothing yet; any parameters will do."""
         self._words: list[str] = []
         self._rest = b""
 
@@ -45,21 +46,22 @@ class CodedRecognizer:
         open_end = bool(self._words) and self._words[-1].endswith(OPEN_END)
         return UNFINISHED if open_end else FINISHED
 
-    def feed(self, frame: bytes, voiced: bool) -> None:
+    def hear(self, frame: bytes) -> bool:
         """Look for words; silence in the middle of one destroys it."""
-        if not voiced:
+        if not is_loud(frame):
             self._rest = b""
-            return
+            return False
         data = self._rest + frame
         while (mark := data.find(_MARK)) >= 0:
             word, after = _read(data, mark + len(_MARK))
             if after is None:
                 self._rest = data[mark:]
-                return
+                return True
             if word:
                 self._words.append(word)
             data = data[after:]
         self._rest = data[-len(_MARK) :]
+        return True
 
     def end_turn(self) -> None:
         """Forget the words; half a word that has begun may go on."""

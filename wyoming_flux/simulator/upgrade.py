@@ -11,7 +11,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from . import parameters
 from .faults import Refuse
-from .parameters import InvalidParameter, StreamParameters, UnknownModel, WrongInputType
+from .parameters import (
+    InvalidParameter,
+    NotTaken,
+    StreamParameters,
+    UnknownModel,
+    WrongInputType,
+)
 from .profiles import Profile
 
 MODEL: Final = "@cf/deepgram/flux"
@@ -36,15 +42,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A request that becomes a stream."""
-
-    parameters: StreamParameters
-    headers: Mapping[str, str]
-    subprotocol: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A request that does not: the whole HTTP answer."""
 
@@ -53,11 +50,11 @@ class Refusal:
     body: bytes
 
 
-def check(
+def decide(
     request: Request, profile: Profile, *, request_id: str, token: str | None = None
-) -> Accepted | Refusal:
-    """Decide about one upgrade request; with a ``token``, it must bring it."""
-    if profile.models:
+) -> StreamParameters | Refusal:
+    """Return what a request asks for, or its refusal; with a ``token``, it must bring it."""
+    if profile.base == "deepgram":
         return _deepgram(request, profile, request_id, token)
     return _workers_ai(request, profile, request_id, token)
 
@@ -70,7 +67,7 @@ def refuse(fault: Refuse, profile: Profile, request_id: str) -> Refusal:
             headers["location"] = fault.location
         kind = "application/json" if fault.body.lstrip().startswith("{") else "text/html"
         return Refusal(fault.status, {"content-type": kind, **headers}, fault.body.encode())
-    if profile.models:
+    if profile.base == "deepgram":
         answer = _deepgram_refusal(
             fault.status, fault.code or "SIMULATED_FAULT", fault.message, request_id
         )
@@ -84,7 +81,7 @@ def refuse(fault: Refuse, profile: Profile, request_id: str) -> Refusal:
 
 def _deepgram(
     request: Request, profile: Profile, request_id: str, token: str | None
-) -> Accepted | Refusal:
+) -> StreamParameters | Refusal:
     def refusal(status: int, code: str, message: str) -> Refusal:
         return _deepgram_refusal(status, code, message, request_id)
 
@@ -97,7 +94,9 @@ def _deepgram(
         if not by_header and offered != ["token", token]:
             return refusal(401, "INVALID_AUTH", "Invalid credentials.")
     try:
-        wanted = parameters.from_query(request.query, profile)
+        return parameters.from_query(request.query, profile)
+    except NotTaken as error:
+        return refuse(error.refusal, profile, request_id)
     except UnknownModel as error:
         return refusal(403, "INSUFFICIENT_PERMISSIONS", str(error))
     except InvalidParameter as error:
@@ -112,13 +111,11 @@ def _deepgram(
             "INVALID_QUERY_PARAMETER",
             f"Failed to deserialize query parameters: {error}",
         )
-    subprotocol = "token" if offered[0] == "token" else None
-    return Accepted(wanted, {"dg-request-id": request_id}, subprotocol)
 
 
 def _workers_ai(
     request: Request, profile: Profile, request_id: str, token: str | None
-) -> Accepted | Refusal:
+) -> StreamParameters | Refusal:
     binding = request.path == "/run" and any(name == "body" for name, _ in request.query)
 
     def refusal(status: int, code: int, message: str) -> Refusal:
@@ -133,20 +130,20 @@ def _workers_ai(
     query: Sequence[tuple[str, str]] = request.query
     try:
         if binding:
-            wanted = parameters.from_inputs(_binding_inputs(request), profile)
-        else:
-            if gateway:
-                if ("model", MODEL) not in query:
-                    return refusal(400, 5007, "No such model")
-                query = [pair for pair in query if pair != ("model", MODEL)]
-            wanted = parameters.from_query(query, profile)
+            return parameters.from_inputs(_binding_inputs(request), profile)
+        if gateway:
+            if ("model", MODEL) not in query:
+                return refusal(400, 5007, "No such model")
+            query = [pair for pair in query if pair != ("model", MODEL)]
+        return parameters.from_query(query, profile)
+    except NotTaken as error:
+        return refuse(error.refusal, profile, request_id)
     except WrongInputType as error:
         return refusal(500, 5030, f"AiError: {error}")
     except UnknownModel as error:
         return refusal(400, 5007, str(error))
     except InvalidParameter as error:
         return refusal(400, 5004, f"Invalid data: {error}")
-    return Accepted(wanted, {"cf-ai-req-id": request_id})
 
 
 def _authorized(request: Request, token: str, gateway: bool) -> bool:
@@ -182,7 +179,9 @@ def _workers_refusal(status: int, code: int, message: str, request_id: str) -> R
 
 
 def _deepgram_refusal(status: int, code: str, message: str, request_id: str) -> Refusal:
-    body = {"err_code": code, "err_msg": message, "request_id": request_id}
+    # Its 503 really has another name for the code.
+    name = "error_code" if status == 503 else "err_code"
+    body = {name: code, "err_msg": message, "request_id": request_id}
     headers = {"dg-request-id": request_id, "dg-error": _header_text(message)}
     return _refusal(status, body, headers)
 
