@@ -69,9 +69,9 @@ class NetworkServer:
             ServerSettings(
                 uri=f"tcp://0.0.0.0:{port}", external_vad=bool(known[CONF_EXTERNAL_VAD])
             ),
-            usage=data.usage,
+            minutes=data.usage,
             keyterms=(lambda: names.names) if known[CONF_HOME_NAMES] else None,
-            on_turn=data.health.reported,
+            on_report=data.health.reported,
         )
         try:
             await server.start()

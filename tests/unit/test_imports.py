@@ -22,13 +22,14 @@ ALLOWED: dict[str, set[str]] = {
     "resample": BELOW_ALL,
     "wav": BELOW_ALL,
     "keyterms": BELOW_ALL,
+    "minutes": BELOW_ALL,
     "flux": BELOW_ALL,
     "utterance": BELOW_ALL | {"flux"},
-    "server": BELOW_ALL | {"flux", "utterance"},
+    "server": BELOW_ALL | {"flux", "utterance", "minutes"},
     "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "utterance", "server", "simulator"},
+    "cli": BELOW_ALL | {"flux", "utterance", "minutes", "server", "simulator"},
     "__main__": {"cli"},
-    "custom_components": BELOW_ALL | {"flux", "utterance", "server"},
+    "custom_components": BELOW_ALL | {"flux", "utterance", "minutes", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []

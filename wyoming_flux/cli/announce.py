@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from wyoming_flux.errors import InvalidSetting
-from wyoming_flux.server.address import parse_uri
+from wyoming_flux.server.settings import parse_uri
 
 _LOGGER: Final = logging.getLogger(__name__)
 _TYPE: Final = "_wyoming._tcp.local."

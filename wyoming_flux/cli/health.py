@@ -9,7 +9,7 @@ from wyoming.client import AsyncClient
 from wyoming.info import Describe, Info
 
 from wyoming_flux.errors import InvalidSetting, os_reason
-from wyoming_flux.server.address import parse_uri
+from wyoming_flux.server.settings import parse_uri
 
 from . import command, values
 from .options import HEALTH

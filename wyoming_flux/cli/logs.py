@@ -22,7 +22,7 @@ def set_up(*, json_lines: bool = False, debug: bool = False, level: int = loggin
 
 
 class _JsonFormatter(logging.Formatter):
-    """One object per line: time (ISO 8601, UTC), level, logger, message; ``turn`` and ``error``."""
+    """One object per line: time (ISO 8601, UTC), level, logger, message, utterance, error."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
@@ -31,9 +31,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        turn = getattr(record, "turn", None)
-        if turn is not None:
-            fields["turn"] = turn
+        utterance = getattr(record, "utterance", None)
+        if utterance is not None:
+            fields["utterance"] = utterance
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

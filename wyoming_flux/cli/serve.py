@@ -4,23 +4,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
-from pathlib import Path
 from typing import Any, Final
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector
-from wyoming_flux.server import (
-    DailyMinutes,
-    Server,
-    ServerSettings,
-    UsageFile,
-    parse_network,
-)
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.server import Server, ServerSettings, parse_network
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
-from . import command, configure
+from . import command, configure, minutes_file
 from .options import SERVE
 from .parser import Parser, add_options, make_parser
 from .values import Values
@@ -75,12 +68,13 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
-    usage = DailyMinutes(settings.daily_minutes)
-    server = Server(connector, flux, turn, settings, usage=usage)
+    minutes = DailyMinutes(settings.daily_minutes)
+    server = Server(connector, flux, turn, settings, minutes=minutes)
     async with contextlib.AsyncExitStack() as stack:
-        path = _usage_path(settings)
-        if path is not None:
-            await stack.enter_async_context(UsageFile(usage, path))
+        if settings.daily_minutes is not None and settings.address.port != 0:
+            path = minutes_file.path_for(settings.uri)
+            if path is not None:
+                await stack.enter_async_context(minutes_file.MinutesFile(minutes, path))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
         _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
@@ -108,17 +102,3 @@ def _server_settings(values: Values) -> ServerSettings:
     if networks is not None:
         fields["allow"] = tuple(parse_network(one) for one in networks)
     return ServerSettings(**fields)
-
-
-def _usage_path(settings: ServerSettings) -> Path | None:
-    """Return where the minutes of the day are kept: with the state of the user or the service."""
-    if settings.daily_minutes is None or settings.address.port == 0:
-        return None
-    # systemd names a folder of the service; others follow the XDG base directories.
-    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not folder:
-        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        folder = str(Path(home) / "wyoming-flux")
-    # One file per port: two servers have two limits.
-    name = re.sub(r"[^a-z0-9.]+", "-", settings.uri.lower()).strip("-")
-    return Path(folder) / f"minutes-{name}.json"

@@ -11,7 +11,7 @@ from typing import Final
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
-from wyoming_flux.server.address import parse_uri
+from wyoming_flux.server.settings import parse_uri
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
 
 from . import command, configure, direct, satellite

@@ -1,19 +1,14 @@
 """Speaking Wyoming."""
 
-from .access import NEARBY, Network, parse_network
-from .report import TurnReport
 from .server import Server
-from .settings import Limits, ServerSettings
-from .usage import DailyMinutes, UsageFile
+from .settings import NEARBY, Limits, Network, ServerSettings, parse_network, parse_uri
 
 __all__ = [
     "NEARBY",
-    "DailyMinutes",
     "Limits",
     "Network",
     "Server",
     "ServerSettings",
-    "TurnReport",
-    "UsageFile",
     "parse_network",
+    "parse_uri",
 ]

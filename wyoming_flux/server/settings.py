@@ -1,17 +1,108 @@
-"""How the server behaves: what a person sets, and the limits that nobody has to know."""
+"""How the server behaves: where it listens, who may come, and the limits nobody has to know."""
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from wyoming_flux.errors import InvalidSetting
-
-from .access import NEARBY, Network
-from .address import Address, parse_uri
-from .usage import check_minutes
+from wyoming_flux.minutes import check_minutes
 
 MAX_NAME_CHARACTERS: Final = 100
 MAX_CONNECTIONS_RANGE: Final = (1, 10_000)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NEARBY: Final[tuple[Network, ...]] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        # Loopback
+        "127.0.0.0/8",
+        "::1/128",
+        # Private (RFC 1918, RFC 4193)
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        # Link-local (RFC 3927, RFC 4291)
+        "169.254.0.0/16",
+        "fe80::/10",
+    )
+)
+"""Loopback, private and link-local addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Either a host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        """Return the URI of this address."""
+        if self.path is not None:
+            return f"unix://{self.path}"
+        return (
+            f"tcp://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else (f"tcp://{self.host}:{self.port}")
+        )
+
+
+def parse_uri(uri: str) -> Address:
+    """Return the address of ``tcp://host:port`` or ``unix:///path``.
+
+    Raises :class:`InvalidSetting` (``uri``).
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _wrong(uri) from None
+    if parts.scheme == "unix":
+        # unix://name/x has a host, which is a forgotten slash.
+        if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
+            raise InvalidSetting("uri", f"uri needs a full path, as in unix:///run/x, not {uri!r}")
+        return Address(path=Path(parts.path))
+    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme != "tcp" or not host or port is None or extra:
+        raise _wrong(uri)
+    return Address(host=host, port=port)
+
+
+def _wrong(uri: str) -> InvalidSetting:
+    return InvalidSetting(
+        "uri", f"uri must be like tcp://0.0.0.0:10300 or unix:///run/flux.sock, not {uri!r}"
+    )
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that a person typed, such as ``192.168.1.0/24`` or a single address.
+
+    Bits below the mask do not matter. Raises :class:`InvalidSetting` (``allow``).
+    """
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise InvalidSetting(
+            "allow", f"allow needs networks such as 192.168.1.0/24, not {text!r}"
+        ) from None
+
+
+def is_allowed(host: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether the address *host* is in one of the *networks*."""
+    try:
+        # A link-local address comes with its interface: fe80::1%eth0.
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        # How an IPv4 client looks to a socket that listens for both.
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,4 +164,8 @@ class Limits:
     tick: float = 1.0
     """How often all of these are looked at, and a paused connection for a client that has left."""
     unsent_audio: int = 256 * 1024
-    """Bytes of audio in the client's format that wait to be converted before reading pauses."""
+    """Bytes of audio that the transcriber has not taken before reading pauses."""
+    events_per_second: int = 2000
+    """Events without audio, and as many at once; more: closed."""
+    utterances_per_second: int = 10
+    """Utterances begun, and as many at once; more: closed."""

@@ -103,8 +103,8 @@ async def test_any_bytes_in_any_order(
     utterance.hear("my own words")
     assert await other.read_answer() == "my own words"
     await one.shut()
-    assert one.server._connections == set()
-    assert one.server._service.tasks == set()
+    assert one.server._clients == set()
+    assert one.server._shared.tasks == set()
 
 
 def react(utterances: list[Any], reactions: list[str]) -> None:
@@ -172,7 +172,7 @@ async def test_memory_of_a_client_that_sends_and_never_ends(serve: Any) -> None:
     try:
         chunk = encode(Event("audio-chunk", GOOD, bytes(20_000)))
         sending = asyncio.create_task(client.send(*[chunk] * 1500))
-        (connection,) = (one_of for one_of in one.server._connections if one_of.busy)
+        (connection,) = (one_of for one_of in one.server._clients if one_of.busy)
         while not connection._paused:
             await other.alive()
         ours = tracemalloc.take_snapshot().filter_traces(
@@ -194,7 +194,7 @@ async def test_many_turns_at_once_are_taken_one_by_one(serve: Any) -> None:
     for number in range(1, 1001):
         utterance = await one.utterance(number)
         assert len(one.utterances) == number
-        assert len(one.server._service.tasks) <= 6
+        assert len(one.server._shared.tasks) <= 6
         utterance.hear(str(number))
         assert await client.read_answer() == str(number)
     await client.alive()

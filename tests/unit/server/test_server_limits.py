@@ -15,11 +15,12 @@ from wyoming.info import Describe
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import DailyMinutes, Limits, Server, ServerSettings
-from wyoming_flux.server.connection import Connection
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.server import Limits, Server, ServerSettings
+from wyoming_flux.server.client import Client
 from wyoming_flux.server.events import encode
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.utterance import Trigger
+from wyoming_flux.server.bridge import Trigger
 
 STOP = AudioStop().event()
 LONG = AudioChunk(16000, 2, 1, bytes(320_000)).event()
@@ -70,7 +71,7 @@ async def test_a_crowd_that_is_turned_away_does_not_pile_up(serve: Any, say: Any
         assert (await stranger.read_error())[0] == "busy"
         await stranger.closed()
     await client.alive()
-    assert len(one.server._connections) <= 3
+    assert len(one.server._clients) <= 3
     one.utterances[0].hear("still here")
     assert await client.read_answer() == "still here"
     client.close()
@@ -86,7 +87,7 @@ async def test_those_who_made_room_do_not_pile_up(serve: Any) -> None:
         crowd.append(await one.connect())
         await crowd[-1].alive()
         assert one.server.connections <= 3
-        assert len(one.server._connections) <= 7
+        assert len(one.server._clients) <= 7
     for client in crowd:
         client.close()
 
@@ -97,12 +98,12 @@ async def test_a_client_that_reads_no_last_word_is_cut_off(serve: Any) -> None:
     client = await one.connect()
     client.writer.transport.pause_reading()
     client.writer.write(encode(Event("ping", {"text": "x" * 50_000})) * 200)
-    (connection,) = one.server._connections
+    (connection,) = one.server._clients
     other = await one.connect()
     while not connection._paused:
         await other.alive()
     connection.close()
-    while connection in one.server._connections:
+    while connection in one.server._clients:
         await other.alive()
 
 
@@ -117,7 +118,7 @@ async def test_half_closed_with_answers_on_their_way(serve: Any, say: Any) -> No
     client.writer.write_eof()
     await utterance.closed.wait()
     other = await one.connect()
-    while one.server.connections > 1 or len(one.server._connections) > 1:
+    while one.server.connections > 1 or len(one.server._clients) > 1:
         await other.alive()
 
 
@@ -198,10 +199,10 @@ async def test_a_client_that_does_not_read_is_closed(serve: Any) -> None:
     describes = b'{"type": "describe"}\n' * 20_000
     for _ in range(20):
         deaf.writer.write(describes)
-    (connection,) = one.server._connections
+    (connection,) = one.server._clients
     largest = 0
     other = await one.connect()
-    while connection in one.server._connections:
+    while connection in one.server._clients:
         await other.alive()
         transport = connection._transport
         if transport is not None:
@@ -219,7 +220,7 @@ async def test_a_client_that_reads_late_gets_everything(serve: Any) -> None:
     text = "x" * 50_000
     count = 200
     client.writer.write(encode(Event("ping", {"text": text})) * count)
-    (connection,) = one.server._connections
+    (connection,) = one.server._clients
     other = await one.connect()
     while not connection._paused:
         await other.alive()
@@ -385,14 +386,14 @@ async def test_a_connection_in_the_door_while_stopping(serve: Any) -> None:
     """One that was accepted just before the listener closed is closed."""
     one = await serve()
     await one.server.stop()
-    connection = Connection(one.server._service, one.server)
+    connection = Client(one.server._shared, one.server._info, one.server)
     here, there = socket.socketpair()
     with there:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
             lambda: connection, here
         )
         assert transport.is_closing()
-        await one.server._wait_for_connections(1)
+        await one.server._wait_for_clients(asyncio.get_running_loop().time() + 1)
     assert one.server.connections == 0
 
 
@@ -418,7 +419,7 @@ async def test_the_watchdog_survives_a_fault(
     one = await serve(limits=Limits(tick=0.02, idle=0.2, linger=0.1))
     first = await one.connect()
     await first.alive()
-    (connection,) = one.server._connections
+    (connection,) = one.server._clients
 
     def broken(_now: float) -> None:
         raise RuntimeError("a bug")
@@ -438,12 +439,12 @@ async def test_a_fault_while_handling_is_internal(
     client, other = await one.connect(), await one.connect()
     await other.alive()
     await client.alive()
-    connection = max(one.server._connections, key=lambda connection: connection.active_at)
+    connection = max(one.server._clients, key=lambda connection: connection.active_at)
 
     def broken(_event: Event) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setitem(connection._session._handlers, "describe", broken)
+    monkeypatch.setitem(connection._conversation._handlers, "describe", broken)
     await client.send(Describe().event())
     assert (await client.read_error())[0] == "internal"
     assert await client.read() is None
@@ -459,7 +460,7 @@ async def test_on_turn_may_fail(serve: Any, say: Any, caplog: pytest.LogCaptureF
     def broken(_report: Any) -> None:
         raise RuntimeError("a bug")
 
-    one.server._service._on_turn = broken
+    one.server._shared.on_report = broken
     client = await one.connect()
     await client.send(*say(stop=True))
     (await one.utterance()).hear("fine")
@@ -468,7 +469,7 @@ async def test_on_turn_may_fail(serve: Any, say: Any, caplog: pytest.LogCaptureF
     (await one.utterance(2)).hear("fine again")
     assert await client.read_answer() == "fine again"
     await one.server.stop()
-    assert "on_turn failed" in caplog.text
+    assert "on_report failed" in caplog.text
     caplog.records.clear()
 
 
@@ -482,7 +483,7 @@ async def test_the_daily_limit_refuses_new_turns(serve: Any, say: Any) -> None:
     first.hear("half a second")
     assert await client.read_answer() == "half a second"
     await one.report()
-    assert one.server.usage.seconds == 0.5
+    assert one.server.minutes.seconds == 0.5
     await client.send(*say(bytes(16_000), stop=True))
     second = await one.utterance(2)
     await second.ended.wait()
@@ -500,7 +501,7 @@ async def test_the_daily_limit_refuses_new_turns(serve: Any, say: Any) -> None:
 async def test_the_daily_limit_ends_a_running_turn(serve: Any) -> None:
     """One endless turn cannot spend more than the limit: what was heard until then is answered."""
     usage = DailyMinutes(0.05, option="an option")
-    one = await serve(usage=usage)
+    one = await serve(minutes=usage)
     client = await one.connect()
     await client.send(AudioStart(16000, 2, 1).event(), LONG)
     utterance = await one.utterance()
@@ -520,4 +521,4 @@ async def test_turns_given_up_are_counted(serve: Any, say: Any) -> None:
     await (await one.utterance()).heard(30_000)
     client.close()
     await one.report()
-    assert one.server.usage.seconds == (await one.report()).audio_seconds > 0.9
+    assert one.server.minutes.seconds == (await one.report()).audio_seconds > 0.9

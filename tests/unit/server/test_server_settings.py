@@ -9,7 +9,7 @@ import pytest
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import NEARBY, Server, ServerSettings, parse_network
-from wyoming_flux.server.access import is_allowed
+from wyoming_flux.server.settings import is_allowed
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 

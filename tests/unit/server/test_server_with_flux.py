@@ -93,7 +93,7 @@ async def test_early_answer_with_partial_text(flux: Any, spoken: Spoken) -> None
     await gone(one, simulator)
     await client.send(*events(spoken(0.2), stop=True)[2:])
     await client.alive()
-    assert one.server.usage.seconds == pytest.approx(report.audio_seconds)
+    assert one.server.minutes.seconds == pytest.approx(report.audio_seconds)
 
 
 async def test_a_whole_file_at_once_then_another(flux: Any, spoken: Spoken) -> None:

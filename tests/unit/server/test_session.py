@@ -14,7 +14,7 @@ from wyoming.info import Describe, Info
 from wyoming_flux.errors import AuthFailed, ConnectionLost
 from wyoming_flux.server import Limits
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.utterance import Trigger
+from wyoming_flux.server.bridge import Trigger
 
 FORM = {"rate": 16000, "width": 2, "channels": 1}
 STOP = AudioStop().event()
@@ -673,9 +673,9 @@ async def test_a_fault_of_ours_is_internal(
     client = await one.connect()
     bug = RuntimeError("a bug")
     if where == "factory":
-        monkeypatch.setattr(one.server._service, "transcriber", raising(bug))
+        monkeypatch.setattr(one.server._shared, "transcriber", raising(bug))
     elif where == "keyterms":
-        monkeypatch.setattr(one.server._service, "_extra_keyterms", raising(bug))
+        monkeypatch.setattr(one.server._shared, "keyterms", raising(bug))
     await client.send(*say())
     if where in ("result", "send"):
         utterance = await one.utterance()

@@ -1,0 +1,409 @@
+"""One utterance of a client: its audio into a transcriber, the answer to the client, a log line."""
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from wyoming_flux import keyterms
+from wyoming_flux.audio import FRAME_MS, AudioFormat, Converter, prepare
+from wyoming_flux.errors import Internal, UnsupportedLanguage, WyomingFluxError
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+
+from .bridge import Report, Transcript, Trigger
+from .events import Answer, TranscribeRequest, encode_error
+from .settings import Limits
+
+_LOGGER = logging.getLogger(__name__)
+
+_STEP: Final = FRAME_MS / 1000
+"""Seconds of audio that are passed on at once: Flux is sent whole frames, so less is of no use."""
+_STEP_IN_TEXT: Final = 0.02
+"""The same once there is text, when the end may come at any moment."""
+_INTERNAL: Final = "An internal error happened; the log of wyoming-flux has it."
+
+
+class Transcribing(Protocol):
+    """What an utterance needs of a transcriber: :class:`wyoming_flux.utterance.Transcriber`."""
+
+    @property
+    def report(self) -> Report:
+        """What it has come to by now."""
+
+    def start(self) -> None:
+        """Begin to connect."""
+
+    async def send(self, pcm: bytes) -> None:
+        """Take audio; waits while too much is un-sent."""
+
+    def end(self) -> None:
+        """No more audio follows."""
+
+    def limit(self, seconds: float, trigger: Trigger) -> None:
+        """Take no more than so many seconds of audio from here on."""
+
+    async def result(self) -> Transcript:
+        """Wait for the transcript."""
+
+    async def close(self) -> None:
+        """Give up."""
+
+
+@dataclass(kw_only=True)
+class Shared:
+    """What all utterances of a server share: settings, the way to Flux, the minutes, the tasks."""
+
+    flux: FluxSettings
+    utterance: UtteranceSettings
+    languages: tuple[str, ...]
+    """Tags that the model knows."""
+    host: str
+    """Of the endpoint, for the log."""
+    transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcribing]
+    """Makes the transcriber of one utterance, from its settings and what takes partial text."""
+    minutes: DailyMinutes
+    limits: Limits
+    keyterms: Callable[[], Iterable[str]] | None = None
+    """Asked at each utterance for terms weaker than the configured ones."""
+    on_report: Callable[[Report], None] | None = None
+    """Told what became of each utterance."""
+    debug: bool = False
+    """Whether transcripts may be logged."""
+    stopping: WyomingFluxError | None = None
+    """Why no new utterance may begin: the server is being stopped."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """All tasks of all utterances, so that none is lost and stopping can wait for them."""
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _said_cut: bool = False
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run *coroutine* as a task that the server owns."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def check(self) -> None:
+        """Raise the :class:`WyomingFluxError` for which no utterance may begin now."""
+        if self.stopping is not None:
+            raise self.stopping.with_traceback(None)
+        self.minutes.check()
+
+    async def converter(self, source: AudioFormat) -> Converter:
+        """Return a new converter to the stream's rate, without blocking the loop."""
+        if not source.matches(self.flux.sample_rate):
+            await asyncio.to_thread(prepare)
+        return Converter(source, self.flux.sample_rate)
+
+    def settings_for(self, request: TranscribeRequest) -> FluxSettings:
+        """Return the settings of an utterance: the server's, with what the client asked for.
+
+        Raises :class:`UnsupportedLanguage`.
+        """
+        settings = self.flux
+        language = self._language(request.language)
+        if language is not None and settings.model != "flux-general-en":
+            # The English model takes no language; the other wants one without region.
+            settings = dataclasses.replace(settings, language=language.partition("-")[0])
+        if request.name is not None and request.name != settings.model:
+            _LOGGER.debug(
+                "Model %.40r was asked for; there is %s only", request.name, settings.model
+            )
+        if request.sensitivity is not None:
+            settings = settings.with_sensitivity(request.sensitivity)
+        return self._with_keyterms(settings, request)
+
+    def _language(self, tag: str | None) -> str | None:
+        """Return our spelling of *tag*, or of its language alone where the region is unknown."""
+        if tag is None:
+            return None
+        asked = tag.replace("_", "-").casefold()
+        known = {one.casefold(): one for one in self.languages}
+        found = known.get(asked) or known.get(asked.partition("-")[0])
+        if found is None:
+            names = ", ".join(sorted({one.partition("-")[0] for one in self.languages}))
+            raise UnsupportedLanguage(
+                f"The model {self.flux.model} does not know the language {tag[:40]!r};"
+                f" it knows {names}."
+            )
+        return found
+
+    def _with_keyterms(self, settings: FluxSettings, request: TranscribeRequest) -> FluxSettings:
+        extra = tuple(self.keyterms()) if self.keyterms is not None else ()
+        if not (request.names or request.terms or extra):
+            return settings
+        merged = keyterms.merge(request.names, request.terms, settings.keyterms, extra)
+        if merged.cut and not self._said_cut:
+            self._said_cut = True
+            _LOGGER.warning(
+                "%d key terms do not fit within Flux's limits; %d are used",
+                merged.cut,
+                len(merged.terms),
+            )
+        return settings.with_keyterms(merged.terms)
+
+
+class Utterance:
+    """From ``transcribe`` or ``audio-start`` to the answer.
+
+    Begins at once, unless a *former* one of the same connection still has to be answered: then
+    audio is kept until it was. ``send`` takes bytes for the client, ``moved`` is called when there
+    is room for audio again and when the utterance is over. All methods return at once.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        request: TranscribeRequest,
+        *,
+        former: "Utterance | None",
+        send: Callable[[bytes], None],
+        moved: Callable[[], None],
+    ) -> None:
+        """Begin."""
+        self.request: Final = request
+        self._shared = shared
+        self._send = send
+        self._moved = moved
+        self._number = next(shared.numbers)
+        self._answer = Answer()
+        self._transcriber: Transcribing | None = None
+        # The answer, or why there is none; and, until it may be said, an error.
+        self._outcome: Transcript | WyomingFluxError | str | None = None
+        self._refusal: WyomingFluxError | None = None
+        self._over = asyncio.Event()
+        # Audio that the transcriber was not given yet, in the client's format.
+        self._pending = bytearray()
+        self._format: AudioFormat | None = None
+        self._ended = False
+        self._wake = asyncio.Event()
+        # Bytes of one step, and those that are missing until the next is whole.
+        self._step = self._due = 0
+        self._charged = 0.0
+        self._task = shared.spawn(self._run(former), f"wyoming-flux utterance {self._number}")
+
+    @property
+    def done(self) -> bool:
+        """Whether it was answered or given up."""
+        return self._outcome is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the answer was an error."""
+        return isinstance(self._outcome, WyomingFluxError)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has ended its audio."""
+        return self._ended
+
+    @property
+    def deaf(self) -> bool:
+        """Whether audio is of no use any more."""
+        return self.done or self._refusal is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether reading from the client should pause until the transcriber takes more."""
+        return len(self._pending) > self._shared.limits.unsent_audio
+
+    def begin_audio(self, source: AudioFormat) -> None:
+        """Take the format of the audio that follows."""
+        self._format = source
+        self._step = self._due = round(source.bytes_per_second * _STEP)
+
+    def audio(self, pcm: bytes) -> None:
+        """Take audio in the format that was begun; none once :attr:`deaf`."""
+        self._pending += pcm
+        self._due -= len(pcm)
+        if self._due <= 0:
+            self._due = self._due % self._step or self._step
+            self._wake.set()
+
+    def end(self) -> None:
+        """Take note that the client has ended its audio."""
+        self._ended = True
+        self._wake.set()
+
+    def fail(self, error: WyomingFluxError) -> None:
+        """Answer with *error*, unless there was an answer."""
+        if self.deaf:
+            return
+        if self._transcriber is None:
+            # A former utterance is answered first; the task says it then.
+            self._refusal = error
+        else:
+            self._finish(error)
+            self._task.cancel()
+
+    def abandon(self, why: str, error: WyomingFluxError | None = None) -> None:
+        """Close Flux at once; the client is told *error*, if any."""
+        if not self.done:
+            self._finish(error or why)
+            self._task.cancel()
+
+    # --- the task --------------------------------------------------------------------------
+
+    async def _run(self, former: "Utterance | None") -> None:
+        try:
+            if former is not None:
+                await former._over.wait()
+            if self._refusal is not None:
+                raise self._refusal
+            self._shared.check()
+            settings = self._shared.settings_for(self.request)
+            self._transcriber = self._shared.transcriber(settings, self._partial)
+            await self._transcribe(self._transcriber)
+        except WyomingFluxError as error:
+            self._finish(error)
+        except Exception as error:
+            self._finish(self._internal(error))
+        finally:
+            if not self.done:
+                # Somebody cancelled us, and said nothing to the client.
+                self._finish(Internal(_INTERNAL))
+            self._report()
+
+    async def _transcribe(self, transcriber: Transcribing) -> None:
+        forwarding = None
+        try:
+            transcriber.start()
+            forwarding = self._shared.spawn(
+                self._forward(transcriber), f"wyoming-flux audio {self._number}"
+            )
+            transcript = await transcriber.result()
+            # Half a command must not be carried out; half a dictation is better than none.
+            whole_only = self._shared.utterance.answer_on == "end-of-turn"
+            self._finish(transcript.whole() if whole_only else transcript)
+        except WyomingFluxError as error:
+            # Here, not above: closing Flux may take a second, for which nobody should wait.
+            self._finish(error)
+        finally:
+            if forwarding is not None:
+                forwarding.cancel()
+            await transcriber.close()
+            self._charge(transcriber)
+
+    async def _forward(self, transcriber: Transcribing) -> None:
+        """Convert audio, and pass it on, until the client ends it."""
+        try:
+            converter = None
+            limited = False
+            while not (self._ended and not self._pending):
+                await self._wake.wait()
+                self._wake.clear()
+                pending = bytes(self._pending)
+                self._pending.clear()
+                if not pending or self._format is None:
+                    continue
+                if converter is None:
+                    converter = await self._shared.converter(self._format)
+                # A second at a time: other clients wait while audio is converted.
+                second = self._format.bytes_per_second
+                for at in range(0, len(pending), second):
+                    if at:
+                        await asyncio.sleep(0)
+                    await transcriber.send(converter.convert(pending[at : at + second]))
+                self._moved()
+                self._charge(transcriber)
+                if not limited and self._shared.minutes.exhausted:
+                    limited = True
+                    self._limit(transcriber)
+            if converter is not None:
+                await transcriber.send(converter.flush())
+            transcriber.end()
+        except WyomingFluxError as error:
+            self.fail(error)
+        except Exception as error:
+            self.fail(self._internal(error))
+
+    def _limit(self, transcriber: Transcribing) -> None:
+        """Bound what is spent beyond the minutes of the day: a sentence that began is finished."""
+        settings = self._shared.utterance
+        if settings.answer_on == "audio-stop":
+            # In the other mode Flux ends the sentence, and max_turn does if Flux does not.
+            transcriber.limit(settings.max_turn, Trigger.DAILY_LIMIT)
+
+    def _charge(self, transcriber: Transcribing) -> None:
+        seconds = transcriber.report.audio_seconds
+        self._shared.minutes.add(seconds - self._charged)
+        self._charged = seconds
+
+    def _partial(self, text: str) -> None:
+        if self._format is not None:
+            self._step = round(self._format.bytes_per_second * _STEP_IN_TEXT)
+        if not self.done:
+            self._send(self._answer.partial(text))
+
+    def _finish(self, outcome: Transcript | WyomingFluxError | str) -> None:
+        """Give the one answer; a second reason to finish adds nothing."""
+        if self.done:
+            return
+        self._outcome = outcome
+        self._pending.clear()
+        if isinstance(outcome, WyomingFluxError):
+            self._send(encode_error(outcome))
+        elif not isinstance(outcome, str):
+            self._send(self._answer.transcript(outcome.text))
+        self._over.set()
+        self._moved()
+
+    def _internal(self, error: Exception) -> Internal:
+        _LOGGER.error("Utterance %d: unexpected error", self._number, exc_info=error)
+        return Internal(_INTERNAL)
+
+    # --- afterwards ------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        report = self._transcriber.report if self._transcriber is not None else Report()
+        outcome = self._outcome
+        if isinstance(outcome, WyomingFluxError):
+            report = dataclasses.replace(report, error=outcome)
+            level, what = logging.WARNING, outcome.code
+        elif isinstance(outcome, Transcript):
+            level = logging.WARNING if report.missing else logging.INFO
+            what = str(outcome.trigger)
+        else:
+            level, what = logging.INFO, str(outcome)
+        self._log(level, what, report)
+        if self._shared.on_report is not None:
+            try:
+                self._shared.on_report(report)
+            except Exception:
+                _LOGGER.exception("on_report failed")
+
+    def _log(self, level: int, what: str, report: Report) -> None:
+        """Write one line; ``record.utterance`` has it as a dictionary, for logs as JSON."""
+        facts = {
+            "id": self._number,
+            "outcome": what,
+            "audio_seconds": round(report.audio_seconds, 3),
+            "connect_ms": report.connect_ms,
+            "answer_ms": report.after_audio_ms,
+            "endpoint": report.endpoint or self._shared.host,
+            "attempts": report.attempts,
+            "missing_seconds": round(report.missing, 3),
+            "characters": report.characters,
+        }
+        line = (
+            f"{what}, audio {report.audio_seconds:.2f} s, connect {_ms(report.connect_ms)},"
+            f" answer {_ms(report.after_audio_ms)}, endpoint {facts['endpoint']},"
+            f" attempts {report.attempts}, missing {report.missing:.1f} s,"
+            f" characters {report.characters}"
+        )
+        reasons = [str(report.error)] if report.error is not None else []
+        reasons += [f"before that: {fault}" for fault in report.faults]
+        if reasons:
+            facts["why"] = reasons
+            line = f"{line}: {' '.join(reasons)}"
+        _LOGGER.log(level, "Utterance %d: %s", self._number, line, extra={"utterance": facts})
+        if self._shared.debug and isinstance(self._outcome, Transcript):
+            _LOGGER.debug("Utterance %d: %r", self._number, self._outcome.text)
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"
