@@ -72,11 +72,14 @@ class Client(asyncio.BufferedProtocol):
         self._held: deque[Event] = deque()
         self._paused = False
         self._processing = False
+        # What handling events says, to be written at once.
+        self._said = bytearray()
         # The next round, where this one's share was used up.
         self._next_round: asyncio.Handle | None = None
         now = self._loop.time()
         self._events = _Allowance(self._limits.events_per_second, now)
         self._utterances = _Allowance(self._limits.utterances_per_second, now)
+        self._ahead = False
         # Since when half an event, a client that does not read, our last word wait.
         self._half_since: float | None = None
         self._stalled_since: float | None = None
@@ -109,9 +112,10 @@ class Client(asyncio.BufferedProtocol):
         if self.closing:
             return
         self.active_at = now = self._loop.time()
-        # Where there was more than fits, the client is ahead of us: however slow a round of the
+        # After a read that left something, the client is ahead of us: however slow a round of the
         # loop is, waiting for its turn gives it no new allowance.
-        self._events.renew(now, forfeit=nbytes == len(_READ_BUFFER))
+        self._events.renew(now, forfeit=self._ahead)
+        self._ahead = nbytes == len(_READ_BUFFER)
         self._take(bytes(_READ_BUFFER[:nbytes]), SHARE)
         self._process()
 
@@ -205,6 +209,7 @@ class Client(asyncio.BufferedProtocol):
             self._parser.clear()
 
     def _hang_up(self, *, linger: bool) -> None:
+        self._write_said()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -243,6 +248,7 @@ class Client(asyncio.BufferedProtocol):
             self.close(Internal("An internal error happened; the log of wyoming-flux has it."))
         finally:
             self._processing = False
+        self._write_said()
         self._set_pace()
 
     def _work_off(self) -> None:
@@ -300,6 +306,13 @@ class Client(asyncio.BufferedProtocol):
     # --- the transport ---------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
+        self._said += data
+        if not self._processing:
+            self._write_said()
+
+    def _write_said(self) -> None:
+        data = bytes(self._said)
+        self._said.clear()
         # asyncio warns in the log about writing to a client that has left.
         if data and self._transport is not None and not self._transport.is_closing():
             self.active_at = self._loop.time()

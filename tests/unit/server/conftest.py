@@ -201,6 +201,11 @@ class Running:
         await self._until(lambda: len(self.reports) >= number)
         return self.reports[number - 1]
 
+    async def outcome(self, number: int = 1) -> str | None:
+        """Wait for the n-th report; return its trigger or the error's code; None: given up."""
+        report = await self.report(number)
+        return report.error.code if report.error is not None else report.trigger
+
     async def _until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not true():

@@ -15,12 +15,12 @@ from wyoming.info import Describe
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.minutes import DailyMinutes, MinutesUsedUp
 from wyoming_flux.server import Limits, Server, ServerSettings
+from wyoming_flux.server.bridge import Trigger
 from wyoming_flux.server.client import Client
 from wyoming_flux.server.events import encode
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.server.bridge import Trigger
 
 STOP = AudioStop().event()
 LONG = AudioChunk(16000, 2, 1, bytes(320_000)).event()
@@ -193,7 +193,7 @@ async def test_discarded_audio_of_a_refused_turn_counts(serve: Any) -> None:
 
 async def test_a_client_that_does_not_read_is_closed(serve: Any) -> None:
     """Answers to it are bounded; it is closed after a while; others notice nothing."""
-    one = await serve(limits=Limits(tick=0.02, write_stall=0.3))
+    one = await serve(limits=Limits(tick=0.02, write_stall=0.3, events_per_second=10**6))
     deaf = await one.connect()
     deaf.writer.transport.pause_reading()
     describes = b'{"type": "describe"}\n' * 20_000
@@ -368,7 +368,7 @@ async def test_stopping_answers_the_rest_with_an_error(serve: Any, say: Any) -> 
     await utterance.closed.wait()
     client.close()
     await stopping
-    assert (await one.report()).outcome == "busy"
+    assert await one.outcome() == "busy"
 
 
 async def test_stopping_does_not_wait_for_clients(serve: Any, say: Any) -> None:
@@ -498,19 +498,28 @@ async def test_the_daily_limit_refuses_new_turns(serve: Any, say: Any) -> None:
     await client.alive()
 
 
-async def test_the_daily_limit_ends_a_running_turn(serve: Any) -> None:
-    """One endless turn cannot spend more than the limit: what was heard until then is answered."""
+@pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
+async def test_the_daily_limit_lets_a_sentence_be_finished(serve: Any, answer_on: Any) -> None:
+    """Used up in mid-sentence: an assistant's is heard to its end, a dictation gets one more turn.
+
+    The next one is refused.
+    """
     usage = DailyMinutes(0.05, option="an option")
-    one = await serve(minutes=usage)
+    one = await serve(minutes=usage, turn=UtteranceSettings(answer_on=answer_on, max_turn=7))
     client = await one.connect()
-    await client.send(AudioStart(16000, 2, 1).event(), LONG)
+    await client.send(AudioStart(16000, 2, 1).event(), LONG, LONG)
     utterance = await one.utterance()
+    await utterance.heard(2 * 320_000)
+    assert usage.exhausted
+    assert not utterance.ended.is_set()
+    assert utterance.limits == ([(7, "daily-limit")] if answer_on == "audio-stop" else [])
+    await client.send(STOP)
     await utterance.ended.wait()
-    utterance.hear("as far as it went", Trigger.AUDIO_STOP)
-    assert await client.read_answer() == "as far as it went"
-    await client.send(LONG, STOP)
-    await client.alive()
-    assert 3 <= usage.seconds < 11
+    utterance.hear("to the end", Trigger.AUDIO_STOP)
+    assert await client.read_answer() == "to the end"
+    await client.send(AudioStart(16000, 2, 1).event())
+    assert (await client.read_error())[0] == "quota"
+    assert isinstance((await one.report(2)).error, MinutesUsedUp)
 
 
 async def test_turns_given_up_are_counted(serve: Any, say: Any) -> None:
