@@ -1,17 +1,12 @@
-"""Minutes of the day: counted, limited, renewed, kept across restarts."""
+"""Minutes of the day: counted, limited, renewed, whatever the clock does."""
 
-import asyncio
 import json
-import logging
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wyoming_flux.errors import QuotaExceeded
-from wyoming_flux.server import DailyMinutes, UsageFile
-from wyoming_flux.server import usage as usage_module
+from wyoming_flux.minutes import DailyMinutes, MinutesUsedUp
 
 
 class Clock:
@@ -40,7 +35,7 @@ def test_counts_to_the_limit_and_is_renewed_at_midnight(clock: Clock) -> None:
     usage.add(0.1)
     assert usage.seconds == pytest.approx(120)
     assert usage.exhausted
-    with pytest.raises(QuotaExceeded) as caught:
+    with pytest.raises(MinutesUsedUp) as caught:
         usage.check()
     assert caught.value.code == "quota"
     assert str(caught.value) == (
@@ -99,6 +94,9 @@ def test_is_restored_on_the_same_day_only(clock: Clock) -> None:
         {"day": "2026-11-22", "seconds": -1},
         {"day": "2026-11-22", "seconds": float("inf")},
         {"day": "2026-11-22", "seconds": float("nan")},
+        {"day": "2026-11-22", "seconds": 10**400},
+        {"day": "today", "seconds": 1},
+        {"day": "2026-13-01", "seconds": 1},
     ],
 )
 def test_nonsense_is_not_restored(saved: dict[str, Any], clock: Clock) -> None:
@@ -109,79 +107,47 @@ def test_nonsense_is_not_restored(saved: dict[str, Any], clock: Clock) -> None:
     assert usage.seconds == 0
 
 
-@pytest.fixture
-async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Return an event that is set when the file was written, or could not be."""
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    really = usage_module._write
-
-    def write(path: Path, saved: dict[str, Any]) -> None:
-        try:
-            really(path, saved)
-        finally:
-            loop.call_soon_threadsafe(event.set)
-
-    monkeypatch.setattr(usage_module, "_write", write)
-    return event
+def test_a_clock_that_was_yesterdays_at_boot(clock: Clock) -> None:
+    """What was counted today still counts when the network has set the clock."""
+    today = clock.now + timedelta(days=1)
+    usage = DailyMinutes(2, now=clock)
+    usage.restore({"day": today.date().isoformat(), "seconds": 100})
+    usage.add(20)
+    assert usage.exhausted
+    clock.now = today
+    assert usage.seconds == 120
+    assert usage.snapshot() == {"day": today.date().isoformat(), "seconds": 120}
 
 
-async def test_the_file_keeps_the_count(tmp_path: Path, clock: Clock) -> None:
-    """Written at the end, read at the next start; its folder is made; nothing else is left."""
-    path = tmp_path / "state" / "usage.json"
-    usage = DailyMinutes(60, now=clock)
-    async with UsageFile(usage, path):
-        usage.add(42)
-    assert [file.name for file in path.parent.iterdir()] == ["usage.json"]
-    again = DailyMinutes(60, now=clock)
-    async with UsageFile(again, path):
-        assert again.seconds == 42
+def test_a_step_back_over_midnight(clock: Clock) -> None:
+    """The day never goes back: nobody gets a second allowance, neither then nor at midnight."""
+    usage = DailyMinutes(2, now=clock)
+    clock.now += timedelta(minutes=2)
+    usage.add(120)
+    for step in (-2, -10, 1, 13):
+        clock.now += timedelta(minutes=step)
+        assert usage.exhausted
+    clock.now += timedelta(days=1)
+    assert not usage.exhausted
 
 
-async def test_the_file_is_written_while_running(
-    tmp_path: Path, clock: Clock, written: asyncio.Event
-) -> None:
-    """A crash loses no more than one interval; without change nothing is written."""
-    path = tmp_path / "usage.json"
-    usage = DailyMinutes(60, now=clock)
-    async with UsageFile(usage, path, interval=0.01), asyncio.timeout(10):
-        usage.add(1)
-        await written.wait()
-        assert json.loads(path.read_text()) == {"day": "2026-11-22", "seconds": 1}
-        path.unlink()
-    assert not path.exists()
+def test_a_day_that_was_a_mistake_ends(clock: Clock) -> None:
+    """A count saved by a clock that was years ahead blocks nobody for years, but for a day."""
+    usage = DailyMinutes(2, now=clock)
+    usage.restore({"day": "2099-01-01", "seconds": 120})
+    for _ in range(23):
+        assert usage.exhausted
+        clock.now += timedelta(hours=1)
+    assert usage.exhausted
+    clock.now += timedelta(hours=1)
+    assert not usage.exhausted
+    assert usage.snapshot()["day"] == clock.now.date().isoformat()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "\x00", '{"day": 1}', "[" * 100_000])
-async def test_a_broken_file_is_no_reason_not_to_start(
-    tmp_path: Path, clock: Clock, content: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is named in a warning, and replaced at the next write."""
-    path = tmp_path / "usage.json"
-    path.write_text(content)
-    usage = DailyMinutes(60, now=clock)
-    async with UsageFile(usage, path):
-        assert usage.seconds == 0
-        usage.add(7)
-    assert json.loads(path.read_text())["seconds"] == 7
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert str(path) in record.message
-
-
-async def test_a_file_that_cannot_be_written_is_said_once(
-    tmp_path: Path, clock: Clock, written: asyncio.Event, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A warning, no exception, no half-written file; counting goes on."""
-    path = tmp_path / "taken"
-    path.mkdir()
-    usage = DailyMinutes(60, now=clock)
-    async with UsageFile(usage, path, interval=0.01), asyncio.timeout(10):
-        caplog.clear()
-        usage.add(1)
-        await written.wait()
-        usage.add(1)
-    assert len(caplog.records) == 1
-    assert "cannot be kept" in caplog.text
-    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
-    assert usage.seconds == 2
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_the_first_and_the_last_day(clock: Clock, day: str) -> None:
+    """Where calendars end nothing is raised."""
+    usage = DailyMinutes(2, now=clock)
+    usage.restore({"day": day, "seconds": 1})
+    usage.add(1)
+    assert usage.seconds == (2 if day > "2026" else 1)
