@@ -311,10 +311,12 @@ class Client(asyncio.BufferedProtocol):
             self._write_said()
 
     def _write_said(self) -> None:
+        if not self._said:
+            return
         data = bytes(self._said)
         self._said.clear()
         # asyncio warns in the log about writing to a client that has left.
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self.active_at = self._loop.time()
             self._transport.write(data)
 

@@ -6,7 +6,7 @@ waits in the :class:`~wyoming_flux.server.utterance.Utterance`.
 
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from wyoming.event import Event
 
@@ -33,18 +33,12 @@ class Flood(InvalidEvent):
     """A client that says more than anybody could mean: it is closed with this."""
 
 
-class Begin(Protocol):
-    """Makes the utterance of a connection; may raise :class:`Flood`."""
-
-    def __call__(self, request: TranscribeRequest, former: Utterance | None) -> Utterance:
-        """Begin, as soon as *former*, if any, was answered."""
-
-
 class Conversation:
     """One client's side of the protocol.
 
-    ``send`` takes bytes for the client, ``begin`` makes an utterance. ``longest_discarded`` are the
-    seconds of audio that a client may go on with although nobody wants them.
+    ``send`` takes bytes for the client. ``begin`` makes an utterance, which waits until a former
+    one, if any, was answered; it may raise :class:`Flood`. ``longest_discarded`` are the seconds of
+    audio that a client may go on with although nobody wants them.
     """
 
     def __init__(
@@ -52,7 +46,7 @@ class Conversation:
         *,
         info: bytes,
         send: Callable[[bytes], None],
-        begin: Begin,
+        begin: Callable[[TranscribeRequest, Utterance | None], Utterance],
         longest_discarded: float,
     ) -> None:
         """Begin without an utterance; ``info`` is the encoded answer to ``describe``."""

@@ -23,7 +23,7 @@ from .bridge import Report, Transcriber
 from .client import UNIX, Client
 from .events import encode
 from .settings import Address, Limits, ServerSettings, is_allowed
-from .utterance import Shared, Transcribing
+from .utterance import Shared
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Server:
         keyterms: Callable[[], Iterable[str]] | None = None,
         on_report: Callable[[Report], None] | None = None,
         limits: Limits | None = None,
-        transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcribing] | None = None,
+        transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber] | None = None,
     ) -> None:
         """Prepare; nothing listens yet."""
         endpoint = connector.endpoint

@@ -6,15 +6,15 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from wyoming_flux import keyterms
 from wyoming_flux.audio import FRAME_MS, AudioFormat, Converter, prepare
-from wyoming_flux.errors import Internal, UnsupportedLanguage, WyomingFluxError
+from wyoming_flux.errors import Busy, Internal, UnsupportedLanguage, WyomingFluxError
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
-from .bridge import Report, Transcript, Trigger
+from .bridge import Report, Transcriber, Transcript, Trigger
 from .events import Answer, TranscribeRequest, encode_error
 from .settings import Limits
 
@@ -27,32 +27,6 @@ _STEP_IN_TEXT: Final = 0.02
 _INTERNAL: Final = "An internal error happened; the log of wyoming-flux has it."
 
 
-class Transcribing(Protocol):
-    """What an utterance needs of a transcriber: :class:`wyoming_flux.utterance.Transcriber`."""
-
-    @property
-    def report(self) -> Report:
-        """What it has come to by now."""
-
-    def start(self) -> None:
-        """Begin to connect."""
-
-    async def send(self, pcm: bytes) -> None:
-        """Take audio; waits while too much is un-sent."""
-
-    def end(self) -> None:
-        """No more audio follows."""
-
-    def limit(self, seconds: float, trigger: Trigger) -> None:
-        """Take no more than so many seconds of audio from here on."""
-
-    async def result(self) -> Transcript:
-        """Wait for the transcript."""
-
-    async def close(self) -> None:
-        """Give up."""
-
-
 @dataclass(kw_only=True)
 class Shared:
     """What all utterances of a server share: settings, the way to Flux, the minutes, the tasks."""
@@ -63,7 +37,7 @@ class Shared:
     """Tags that the model knows."""
     host: str
     """Of the endpoint, for the log."""
-    transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcribing]
+    transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber]
     """Makes the transcriber of one utterance, from its settings and what takes partial text."""
     minutes: DailyMinutes
     limits: Limits
@@ -171,7 +145,7 @@ class Utterance:
         self._moved = moved
         self._number = next(shared.numbers)
         self._answer = Answer()
-        self._transcriber: Transcribing | None = None
+        self._transcriber: Transcriber | None = None
         # The answer, or why there is none; and, until it may be said, an error.
         self._outcome: Transcript | WyomingFluxError | str | None = None
         self._refusal: WyomingFluxError | None = None
@@ -268,7 +242,7 @@ class Utterance:
                 self._finish(Internal(_INTERNAL))
             self._report()
 
-    async def _transcribe(self, transcriber: Transcribing) -> None:
+    async def _transcribe(self, transcriber: Transcriber) -> None:
         forwarding = None
         try:
             transcriber.start()
@@ -288,14 +262,16 @@ class Utterance:
             await transcriber.close()
             self._charge(transcriber)
 
-    async def _forward(self, transcriber: Transcribing) -> None:
+    async def _forward(self, transcriber: Transcriber) -> None:
         """Convert audio, and pass it on, until the client ends it."""
         try:
             converter = None
             limited = False
+            uncharged = 0
             while not (self._ended and not self._pending):
                 await self._wake.wait()
                 self._wake.clear()
+                was_full = self.full
                 pending = bytes(self._pending)
                 self._pending.clear()
                 if not pending or self._format is None:
@@ -308,7 +284,13 @@ class Utterance:
                     if at:
                         await asyncio.sleep(0)
                     await transcriber.send(converter.convert(pending[at : at + second]))
-                self._moved()
+                if was_full:
+                    self._moved()
+                uncharged += len(pending)
+                if uncharged < second:
+                    # Counting costs more than passing on a frame.
+                    continue
+                uncharged = 0
                 self._charge(transcriber)
                 if not limited and self._shared.minutes.exhausted:
                     limited = True
@@ -321,14 +303,14 @@ class Utterance:
         except Exception as error:
             self.fail(self._internal(error))
 
-    def _limit(self, transcriber: Transcribing) -> None:
+    def _limit(self, transcriber: Transcriber) -> None:
         """Bound what is spent beyond the minutes of the day: a sentence that began is finished."""
         settings = self._shared.utterance
         if settings.answer_on == "audio-stop":
             # In the other mode Flux ends the sentence, and max_turn does if Flux does not.
             transcriber.limit(settings.max_turn, Trigger.DAILY_LIMIT)
 
-    def _charge(self, transcriber: Transcribing) -> None:
+    def _charge(self, transcriber: Transcriber) -> None:
         seconds = transcriber.report.audio_seconds
         self._shared.minutes.add(seconds - self._charged)
         self._charged = seconds
@@ -361,14 +343,17 @@ class Utterance:
     def _report(self) -> None:
         report = self._transcriber.report if self._transcriber is not None else Report()
         outcome = self._outcome
+        level, what = logging.INFO, str(outcome)
         if isinstance(outcome, WyomingFluxError):
             report = dataclasses.replace(report, error=outcome)
-            level, what = logging.WARNING, outcome.code
+            # That the server is stopped is no fault.
+            level = logging.INFO if isinstance(outcome, Busy) else logging.WARNING
+            what = outcome.code
         elif isinstance(outcome, Transcript):
             level = logging.WARNING if report.missing else logging.INFO
             what = str(outcome.trigger)
-        else:
-            level, what = logging.INFO, str(outcome)
+            if self._shared.debug:
+                _LOGGER.debug("Utterance %d: %r", self._number, outcome.text)
         self._log(level, what, report)
         if self._shared.on_report is not None:
             try:
@@ -378,31 +363,38 @@ class Utterance:
 
     def _log(self, level: int, what: str, report: Report) -> None:
         """Write one line; ``record.utterance`` has it as a dictionary, for logs as JSON."""
-        facts = {
-            "id": self._number,
-            "outcome": what,
-            "audio_seconds": round(report.audio_seconds, 3),
-            "connect_ms": report.connect_ms,
-            "answer_ms": report.after_audio_ms,
-            "endpoint": report.endpoint or self._shared.host,
-            "attempts": report.attempts,
-            "missing_seconds": round(report.missing, 3),
-            "characters": report.characters,
-        }
-        line = (
-            f"{what}, audio {report.audio_seconds:.2f} s, connect {_ms(report.connect_ms)},"
-            f" answer {_ms(report.after_audio_ms)}, endpoint {facts['endpoint']},"
-            f" attempts {report.attempts}, missing {report.missing:.1f} s,"
-            f" characters {report.characters}"
+        endpoint = report.endpoint or self._shared.host
+        why = [str(report.error)] if report.error is not None else []
+        why += [f"before that: {fault}" for fault in report.faults]
+        _LOGGER.log(
+            level,
+            "Utterance %d: %s, audio %.2f s, connect %s, answer %s, endpoint %s, attempts %d,"
+            " missing %.1f s, characters %d%s",
+            self._number,
+            what,
+            report.audio_seconds,
+            _ms(report.connect_ms),
+            _ms(report.after_audio_ms),
+            endpoint,
+            report.attempts,
+            report.missing,
+            report.characters,
+            ": " + " ".join(why) if why else "",
+            extra={
+                "utterance": {
+                    "id": self._number,
+                    "outcome": what,
+                    "audio_seconds": report.audio_seconds,
+                    "connect_ms": report.connect_ms,
+                    "answer_ms": report.after_audio_ms,
+                    "endpoint": endpoint,
+                    "attempts": report.attempts,
+                    "missing_seconds": report.missing,
+                    "characters": report.characters,
+                    "why": why,
+                }
+            },
         )
-        reasons = [str(report.error)] if report.error is not None else []
-        reasons += [f"before that: {fault}" for fault in report.faults]
-        if reasons:
-            facts["why"] = reasons
-            line = f"{line}: {' '.join(reasons)}"
-        _LOGGER.log(level, "Utterance %d: %s", self._number, line, extra={"utterance": facts})
-        if self._shared.debug and isinstance(self._outcome, Transcript):
-            _LOGGER.debug("Utterance %d: %r", self._number, self._outcome.text)
 
 
 def _ms(value: float | None) -> str:

@@ -201,11 +201,11 @@ async def test_many_utterances_at_once_are_taken_one_by_one(serve: Any) -> None:
 
 
 async def test_utterances_that_replace_each_other_leave_nothing(serve: Any) -> None:
-    """A thousand transcribes in one write: only the last is heard, all others are closed."""
+    """Hundreds of transcribes in one write: only the last is heard, all others are closed."""
     one = await serve(limits=Limits(utterances_per_second=1000))
     client = await one.connect()
     await client.send(
-        *[Event("transcribe"), Event("audio-start", GOOD)] * 1000, Event("audio-stop")
+        *[Event("transcribe"), Event("audio-start", GOOD)] * 900, Event("audio-stop")
     )
     await client.alive()
     utterance = one.utterances[-1]
