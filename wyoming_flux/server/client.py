@@ -79,7 +79,9 @@ class Client(asyncio.BufferedProtocol):
         now = self._loop.time()
         self._events = _Allowance(self._limits.events_per_second, now)
         self._utterances = _Allowance(self._limits.utterances_per_second, now)
-        self._ahead = False
+        # Whether the last read took all that fits, and whether the one before did: then the client
+        # is ahead of us, and however slow a round of the loop is, it waits for nothing new.
+        self._filled = self._ahead = False
         # Since when half an event, a client that does not read, our last word wait.
         self._half_since: float | None = None
         self._stalled_since: float | None = None
@@ -111,11 +113,9 @@ class Client(asyncio.BufferedProtocol):
         """Take what has arrived."""
         if self.closing:
             return
-        self.active_at = now = self._loop.time()
-        # After a read that left something, the client is ahead of us: however slow a round of the
-        # loop is, waiting for its turn gives it no new allowance.
-        self._events.renew(now, forfeit=self._ahead)
-        self._ahead = nbytes == len(_READ_BUFFER)
+        self.active_at = self._loop.time()
+        self._ahead = self._filled
+        self._filled = nbytes == len(_READ_BUFFER)
         self._take(bytes(_READ_BUFFER[:nbytes]), SHARE)
         self._process()
 
@@ -271,7 +271,7 @@ class Client(asyncio.BufferedProtocol):
             held.popleft()
             left -= 1
             is_audio = event.payload is not None and len(event.payload) >= _AUDIO
-            if not is_audio and not self._events.take():
+            if not is_audio and not self._events.take(self.active_at, forfeit=self._ahead):
                 most = self._limits.events_per_second
                 raise Flood(f"More than {most} events a second without audio: that is a flood.")
             if self._conversation.noisy:
@@ -286,8 +286,7 @@ class Client(asyncio.BufferedProtocol):
         self._process()
 
     def _begin(self, request: TranscribeRequest, former: Utterance | None) -> Utterance:
-        self._utterances.renew(self._loop.time())
-        if not self._utterances.take():
+        if not self._utterances.take(self.active_at):
             most = self._limits.utterances_per_second
             raise Flood(f"More than {most} utterances a second: nobody speaks that fast.")
         return Utterance(self._shared, request, former=former, send=self._send, moved=self._process)
@@ -356,14 +355,12 @@ class _Allowance:
         self._left: float = per_second
         self._renewed_at = now
 
-    def renew(self, now: float, *, forfeit: bool = False) -> None:
-        """Add what the time since the last call has brought, unless it is *forfeit*."""
-        if not forfeit:
-            more = self._left + (now - self._renewed_at) * self._per_second
-            self._left = min(more, self._per_second)
-        self._renewed_at = now
-
-    def take(self) -> bool:
-        """Use one; False: none is left."""
+    def take(self, now: float, *, forfeit: bool = False) -> bool:
+        """Use one; False: none is left. What time has brought since is lost if *forfeit*."""
+        if now > self._renewed_at:
+            if not forfeit:
+                more = self._left + (now - self._renewed_at) * self._per_second
+                self._left = min(more, self._per_second)
+            self._renewed_at = now
         self._left -= 1
         return self._left >= 0
