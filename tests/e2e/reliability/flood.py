@@ -1,9 +1,9 @@
 """Many clients that send small events as fast as they are read: a process for its own core.
 
-``python -m tests.e2e.reliability.flood PORT CLIENTS SECONDS EVENT…``: each client writes the given
-events, in turn and without end, for so many seconds, and then reads what it was told. Prints
-``ready`` once all are connected, and at the end, as JSON, the bytes sent and how many clients were
-told which error.
+``python -m tests.e2e.reliability.flood PORT CLIENTS SECONDS [again] EVENT…``: each client writes the
+given events, in turn and without end, until it is told an error or the time is over; with ``again``
+in front of the events it then connects anew. Prints ``ready`` once all are connected, and at the end,
+as JSON, the bytes sent and how many connections were told which error.
 """
 
 import contextlib
@@ -34,9 +34,12 @@ EVENTS: Final = {
 class Flood:
     """What all clients share."""
 
-    def __init__(self, port: int, clients: int, seconds: float, data: bytes) -> None:
+    def __init__(
+        self, port: int, clients: int, seconds: float, data: bytes, *, stubborn: bool
+    ) -> None:
         self._address = ("127.0.0.1", port)
         self._seconds = seconds
+        self._stubborn = stubborn
         self._data = data
         self._start = threading.Barrier(clients + 1)
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
@@ -53,10 +56,19 @@ class Flood:
             thread.join()
 
     def _run(self) -> None:
-        with socket.create_connection(self._address, timeout=30) as sock:
-            self._start.wait()
-            end = time.monotonic() + self._seconds
-            heard = b""
+        sock = socket.create_connection(self._address, timeout=30)
+        self._start.wait()
+        end = time.monotonic() + self._seconds
+        self._send(sock, end)
+        while self._stubborn and time.monotonic() < end:
+            try:
+                self._send(socket.create_connection(self._address, timeout=30), end)
+            except OSError:
+                return  # the server was stopped
+
+    def _send(self, sock: socket.socket, end: float) -> None:
+        heard = b""
+        with sock:
             sock.settimeout(0.1)
             try:
                 while time.monotonic() < end and b'"code"' not in heard:
@@ -83,8 +95,10 @@ def _read(sock: socket.socket, heard: bytes) -> bytes:
 def main() -> None:
     """Flood, and say what came of it."""
     port, clients, seconds, *names = sys.argv[1:]
-    events = b"".join(encode(EVENTS[name]) for name in names)
-    flood = Flood(int(port), int(clients), float(seconds), events * (BLOCK // len(events)))
+    stubborn = names[0] == "again"
+    events = b"".join(encode(EVENTS[name]) for name in names[stubborn:])
+    data = events * (BLOCK // len(events))
+    flood = Flood(int(port), int(clients), float(seconds), data, stubborn=stubborn)
     flood.play()
     print(json.dumps({"bytes": flood.sent, "told": flood.told}), flush=True)
 

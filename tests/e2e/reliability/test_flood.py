@@ -136,7 +136,14 @@ def cpu_seconds(pid: int) -> float:
 
 @pytest.mark.parametrize(
     "events",
-    [("audio-start",), ("transcribe",), ("describe",), ("audio-start", "audio-chunk")],
+    [
+        ("audio-start",),
+        ("transcribe",),
+        ("describe",),
+        ("audio-start", "audio-chunk"),
+        ("again", "unknown"),
+        ("again", "transcribe"),
+    ],
     ids=" ".join,
 )
 async def test_a_satellite_beside_63_that_flood(
@@ -155,7 +162,6 @@ async def test_a_satellite_beside_63_that_flood(
         asking.append(await described_after(server.uri))
         await asyncio.sleep(0.05)
     beside = await satellite
-    print(f"alone {alone:.3f} beside {beside:.3f} describe {max(asking):.3f}")
     said = await flood.end()
     second = await Flood.begin(server.uri, events)
     began = time.monotonic()
@@ -173,7 +179,10 @@ async def test_a_satellite_beside_63_that_flood(
     print(json.dumps(figures))
     for name, figure in figures.items():
         record_property(name, figure)
-    assert said["told"] == {"invalid-event": CLIENTS}
-    assert beside - alone < 0.1
+    assert said["told"].pop("invalid-event") >= CLIENTS
+    if "again" not in events:
+        assert not said["told"]
+    # Who comes back at once, for as long as the sentence lasts, costs a little more.
+    assert beside - alone < (0.3 if "again" in events else 0.1)
     assert max(asking) < 0.5
     assert stopping < 7
