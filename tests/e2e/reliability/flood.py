@@ -1,9 +1,9 @@
 """Many clients that send small events as fast as they are read: a process for its own core.
 
-``python -m tests.e2e.reliability.flood PORT CLIENTS SECONDS [again] EVENT…``: each client writes the
-given events, in turn and without end, until it is told an error or the time is over; with ``again``
-in front of the events it then connects anew. Prints ``ready`` once all are connected, and at the end,
-as JSON, the bytes sent and how many connections were told which error.
+``python -m tests.e2e.reliability.flood PORT CLIENTS SECONDS [again] EVENT…``: each client writes
+the events, in turn and without end, until it is told an error or the time is over; with ``again``
+in front of them it then connects anew. Prints ``ready`` once all are connected, and at the end, as
+JSON, the bytes sent and how many connections were told which error.
 """
 
 import contextlib

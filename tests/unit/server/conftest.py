@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,9 +157,28 @@ class Client:
         await self.send(Event("ping", {"text": "still there?"}))
         assert (await self.read_type("pong")).data == {"text": "still there?"}
 
+    async def stuck(self, other: "Client") -> None:
+        """Wait until the server reads no more of what was written, while it answers *other*."""
+        rounds, left = 0, 0
+        async with asyncio.timeout(PATIENCE):
+            while rounds < 20:
+                await other.alive()
+                now = self.writer.transport.get_write_buffer_size()
+                rounds, left = (rounds + 1 if now == left > 0 else 0), now
+
     def close(self) -> None:
         """Close without waiting."""
         self.writer.close()
+
+
+def open_files() -> int:
+    """Return how many files and sockets this process has open, the clients' and the server's."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def tasks() -> list[asyncio.Task[Any]]:
+    """Return the tasks of utterances."""
+    return [one for one in asyncio.all_tasks() if one.get_name().startswith("wyoming-flux utt")]
 
 
 class Running:

@@ -729,17 +729,14 @@ async def test_a_fault_of_ours_is_internal(
     serve: Any,
     say: Any,
     where: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever breaks: an error event with code internal, one traceback, a usable connection."""
-    one = await serve(keyterms=lambda: ())
-    client = await one.connect()
     bug = RuntimeError("a bug")
+    one = await serve(keyterms=raising(bug) if where == "keyterms" else None)
+    client = await one.connect()
     if where == "factory":
-        monkeypatch.setattr(one.server._shared, "transcriber", raising(bug))
-    elif where == "keyterms":
-        monkeypatch.setattr(one.server._shared, "keyterms", raising(bug))
+        one.make = raising(bug)
     await client.send(*say())
     if where in ("result", "send"):
         utterance = await one.utterance()
