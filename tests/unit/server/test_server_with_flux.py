@@ -213,3 +213,32 @@ async def test_stopping_in_the_middle(flux: Any, spoken: Spoken) -> None:
     assert await client.read() is None
     client.close()
     await stopping
+
+
+@pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
+async def test_minutes_used_up_in_mid_sentence(flux: Any, spoken: Spoken, answer_on: Any) -> None:
+    """The sentence is heard to its end, and costs a little more; the next one is refused."""
+    one, simulator = await flux(daily_minutes=0.02, turn=UtteranceSettings(answer_on=answer_on))
+    client = await one.connect()
+    pcm = spoken(0.2, 2.0, 1.0)
+    await client.send(*events(pcm, stop=answer_on == "audio-stop"))
+    assert await client.read_answer() == TEXT
+    await one.report()
+    assert one.server.minutes.exhausted
+    await client.send(AudioStop().event(), *events(pcm, stop=True))
+    assert (await client.read_error())[0] == "quota"
+    assert len(simulator.connections) == 1
+
+
+async def test_a_stray_chunk_costs_nothing(flux: Any, spoken: Spoken) -> None:
+    """What a satellite sends after its audio-stop opens no second connection to Flux."""
+    one, simulator = await flux()
+    client = await one.connect()
+    pcm = spoken(0.2, 2.0, 0.5)
+    stray = events(spoken(0.1), stop=False)[2:]
+    await client.send(*events(pcm, stop=True), *stray)
+    assert await client.read_answer() == TEXT
+    await client.send(*stray)
+    await client.alive()
+    await gone(one, simulator)
+    assert len(simulator.connections) == 1
