@@ -299,7 +299,10 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
             flux or FluxSettings(),
             turn or UtteranceSettings(),
             ServerSettings(uri=uri, **settings),
-            limits=limits or Limits(tick=0.02, linger=0.3),
+            # Clients of tests ask as fast as they can.
+            limits=dataclasses.replace(
+                limits or Limits(tick=0.02, linger=0.3), events_per_second=10**6
+            ),
             minutes=minutes,
             keyterms=keyterms,
             on_report=note,

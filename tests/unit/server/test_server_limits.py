@@ -198,7 +198,7 @@ async def test_discarded_audio_of_a_refused_turn_counts(serve: Any) -> None:
 
 async def test_a_client_that_does_not_read_is_closed(serve: Any) -> None:
     """Answers to it are bounded; it is closed after a while; others notice nothing."""
-    one = await serve(limits=Limits(tick=0.02, write_stall=1, events_per_second=10**6))
+    one = await serve(limits=Limits(tick=0.02, write_stall=1))
     deaf = await one.connect()
     deaf.writer.transport.pause_reading()
     describes = b'{"type": "describe"}\n' * 20_000
