@@ -20,7 +20,8 @@ from wyoming_flux.errors import Internal, InvalidEvent, WyomingFluxError
 
 from .conversation import Conversation, Flood
 from .events import EventParser, TranscribeRequest, encode_error
-from .utterance import Shared, Utterance
+from .shared import Shared
+from .utterance import Utterance
 
 _LOGGER = logging.getLogger(__name__)
 

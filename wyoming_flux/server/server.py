@@ -23,7 +23,7 @@ from .bridge import Report, Transcriber
 from .client import UNIX, Client
 from .events import encode
 from .settings import Address, Limits, ServerSettings, is_allowed
-from .utterance import Shared
+from .shared import Shared
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from wyoming_flux.server import Limits
 from wyoming_flux.server.bridge import Transcriber
 from wyoming_flux.server.client import Client as ServerClient
 from wyoming_flux.server.events import EventParser, encode
-from wyoming_flux.server.utterance import Shared
+from wyoming_flux.server.shared import Shared
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Service as Flux
 from wyoming_flux.simulator import speak

@@ -12,7 +12,7 @@ from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Limits
 from wyoming_flux.server.client import SHARE, Client
 from wyoming_flux.server.events import encode
-from wyoming_flux.server.utterance import Shared
+from wyoming_flux.server.shared import Shared
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .conftest import FakeTranscriber
