@@ -19,8 +19,12 @@ from homeassistant.const import __version__ as home_assistant_version  # noqa: E
 from tests.e2e.hass import stage  # noqa: E402 - as above
 from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - found by the path above
 from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
-from wyoming_flux.server import Server, ServerSettings  # noqa: E402 - as above
-from wyoming_flux.settings import FluxSettings, UtteranceSettings  # noqa: E402 - as above
+from wyoming_flux.server import Server  # noqa: E402 - as above
+from wyoming_flux.settings import (  # noqa: E402 - as above
+    FluxSettings,
+    ServerSettings,
+    UtteranceSettings,
+)
 
 SIMULATED_PAUSE_MS = 320
 

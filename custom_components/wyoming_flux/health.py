@@ -13,39 +13,20 @@ from wyoming_flux.errors import (
     AuthFailed,
     ConnectionLost,
     EndpointError,
-    EndpointNotFound,
     FluxTimeout,
-    NotFlux,
     PaymentRequired,
     QuotaExceeded,
-    Refused,
     Unreachable,
     WyomingFluxError,
 )
 from wyoming_flux.flux import Connector, check_flux
-from wyoming_flux.server.report import TurnReport
+from wyoming_flux.minutes import MinutesUsedUp
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.utterance import Trigger
+from wyoming_flux.utterance import Report
 
 from . import issues
 
 _LOGGER: Final = logging.getLogger(__name__)
-
-_TRIGGERS: Final = frozenset(Trigger)
-_ERRORS: Final[dict[str, type[EndpointError]]] = {
-    kind.code: kind
-    for kind in (
-        AuthFailed,
-        PaymentRequired,
-        EndpointNotFound,
-        NotFlux,
-        Refused,
-        Unreachable,
-        FluxTimeout,
-        ConnectionLost,
-    )
-}
-"""Errors of turns on the network by their code; ``quota`` may be our own limit."""
 
 _NETWORK: Final = frozenset({Unreachable.code, FluxTimeout.code, ConnectionLost.code})
 """Codes of one cause, which a bad network gives in turn: said once for all of them."""
@@ -133,12 +114,14 @@ class Health:
         self._tell()
 
     @callback
-    def reported(self, report: TurnReport) -> None:
-        """Take what became of a turn on the network; the server has logged and answered it."""
-        if report.outcome in _TRIGGERS:
+    def reported(self, report: Report) -> None:
+        """Take what became of an utterance on the network; the server has logged and answered."""
+        if isinstance(report.error, MinutesUsedUp):
+            self.limit_reached(report.error)
+        elif isinstance(report.error, EndpointError):
+            self.failed(report.error)
+        elif report.error is None and report.trigger is not None:
             self.succeeded()
-        elif (kind := _ERRORS.get(report.outcome)) is not None:
-            self.failed(kind(f"a client on the network was answered with {report.outcome}"))
 
     @callback
     def async_stop(self) -> None:

@@ -8,7 +8,8 @@ from typing import Final
 from homeassistant.core import HomeAssistant
 
 from wyoming_flux.errors import InvalidSetting
-from wyoming_flux.server import Server, ServerSettings
+from wyoming_flux.server import Server
+from wyoming_flux.settings import ServerSettings
 
 from . import issues
 from . import options as opt
@@ -69,9 +70,9 @@ class NetworkServer:
             ServerSettings(
                 uri=f"tcp://0.0.0.0:{port}", external_vad=bool(known[CONF_EXTERNAL_VAD])
             ),
-            usage=data.usage,
+            minutes=data.usage,
             keyterms=(lambda: names.names) if known[CONF_HOME_NAMES] else None,
-            on_turn=data.health.reported,
+            on_report=data.health.reported,
         )
         try:
             await server.start()

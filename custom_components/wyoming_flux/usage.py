@@ -12,7 +12,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 
-from wyoming_flux.server.usage import DailyMinutes
+from wyoming_flux.minutes import DailyMinutes
 
 from .const import DOMAIN
 

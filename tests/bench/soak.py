@@ -30,9 +30,9 @@ from tests.bench.clock import ScaledLoop
 from tests.support.coded import CodedRecognizer, speak
 from tests.unit.faults.matrix import TROUBLES, Client, Effect, Trouble
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Server, ServerSettings
+from wyoming_flux.server import Server
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator, Upgrade
 from wyoming_flux.simulator.faults import Fault
 

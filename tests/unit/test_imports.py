@@ -23,14 +23,15 @@ ALLOWED: dict[str, set[str]] = {
     "audio": BELOW_ALL,
     "keyterms": BELOW_ALL,
     "names": BELOW_ALL,
+    "minutes": BELOW_ALL,
     "flux": BELOW_ALL,
     "utterance": BELOW_ALL | {"flux"},
     "cloudflare": BELOW_ALL | {"flux"},
-    "server": BELOW_ALL | {"flux", "utterance"},
+    "server": BELOW_ALL | {"flux", "utterance", "minutes"},
     "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "utterance", "cloudflare", "server", "simulator"},
+    "cli": BELOW_ALL | {"flux", "utterance", "cloudflare", "minutes", "server", "simulator"},
     "__main__": {"cli"},
-    "custom_components": BELOW_ALL | {"flux", "utterance", "cloudflare", "server"},
+    "custom_components": BELOW_ALL | {"flux", "utterance", "cloudflare", "minutes", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []
@@ -78,13 +79,14 @@ def test_imports_follow_the_arrows(path: Path) -> None:
     assert parts_used(path) <= ALLOWED[part]
 
 
-def test_tracker_knows_neither_sockets_nor_clocks() -> None:
-    """What decides has no I/O and no time of its own."""
+@pytest.mark.parametrize("module", ["machine", "stream", "texts", "words", "tape", "rules"])
+def test_what_decides_knows_neither_sockets_nor_clocks(module: str) -> None:
+    """What decides an utterance has no I/O and no time of its own."""
     forbidden = {
         "asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "datetime",
         "websockets", "wyoming", "random", "logging",
     }  # fmt: skip
-    used = {name.partition(".")[0] for name in imported(PACKAGE / "utterance" / "tracker.py")}
+    used = {name.partition(".")[0] for name in imported(PACKAGE / "utterance" / f"{module}.py")}
     assert not used & forbidden
 
 

@@ -105,9 +105,9 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        turn = getattr(record, "turn", None)
-        if turn is not None:
-            fields["turn"] = turn
+        utterance = getattr(record, "utterance", None)
+        if utterance is not None:
+            fields["utterance"] = utterance
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

@@ -5,17 +5,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
-from pathlib import Path
 from typing import Final
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector
-from wyoming_flux.server import DailyMinutes, Server, UsageFile
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
 
-from . import options
+from . import minutes_file, options
 from .environment import Given
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -62,12 +61,13 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
-    usage = DailyMinutes(settings.daily_minutes)
-    server = Server(connector, flux, turn, settings, usage=usage)
+    minutes = DailyMinutes(settings.daily_minutes)
+    server = Server(connector, flux, turn, settings, minutes=minutes)
     async with contextlib.AsyncExitStack() as stack:
-        path = _usage_path(settings)
-        if path is not None:
-            await stack.enter_async_context(UsageFile(usage, path))
+        if settings.daily_minutes is not None and settings.address.port != 0:
+            path = minutes_file.path_for(settings.uri)
+            if path is not None:
+                await stack.enter_async_context(minutes_file.MinutesFile(minutes, path))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
         _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
@@ -84,17 +84,3 @@ def _on_signal(stopping: asyncio.Event) -> None:
         # The second time somebody means it.
         os._exit(0)
     stopping.set()
-
-
-def _usage_path(settings: ServerSettings) -> Path | None:
-    """Return where the minutes of the day are kept: with the state of the user or the service."""
-    if settings.daily_minutes is None or settings.address.port == 0:
-        return None
-    # systemd names a folder of the service; others follow the XDG base directories.
-    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not folder:
-        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        folder = str(Path(home) / "wyoming-flux")
-    # One file per port: two servers have two limits.
-    name = re.sub(r"[^a-z0-9.]+", "-", settings.uri.lower()).strip("-")
-    return Path(folder) / f"minutes-{name}.json"

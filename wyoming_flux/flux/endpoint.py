@@ -115,11 +115,6 @@ class Endpoint:
         return self.url.startswith("wss:")
 
     @property
-    def knows_force_end_turn(self) -> bool:
-        """Whether ``ForceEndTurn`` may be sent; read by the old tracker alone, and goes with it."""
-        return self.route is Route.DEEPGRAM
-
-    @property
     def controls(self) -> tuple[str, ...]:
         """Control messages that may flush here, the best first; :mod:`.learnt` wants proof.
 

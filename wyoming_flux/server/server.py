@@ -4,23 +4,27 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
+import socket
+import stat
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
-from wyoming_flux.errors import Busy
-from wyoming_flux.flux import Connector
-from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
-from wyoming_flux.utterance import Transcriber
+from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
-from .access import is_allowed
-from .address import listen, remove_socket
-from .connection import UNIX, Connection
+from wyoming_flux import __version__
+from wyoming_flux.address import Address
+from wyoming_flux.errors import Busy, InvalidSetting, os_reason
+from wyoming_flux.flux import Connector, Endpoint, Route
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
+from wyoming_flux.utterance import Report, Transcriber
+
+from .client import UNIX, Client
 from .events import encode
-from .info import build_info
-from .report import TurnReport
-from .service import Service, TranscriberFactory
-from .settings import Limits
-from .usage import DailyMinutes
+from .settings import Limits, is_allowed
+from .shared import Shared
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,14 +32,22 @@ _SETTLE: Final = 0.1
 """Seconds for what is on its way when the server is stopped."""
 _MOST_STRANGERS: Final = 100
 """Addresses of refused clients that are remembered, so that each is logged once."""
+_BACKLOG: Final = 256
+_PROBE_TIMEOUT: Final = 1.0
+
+_CLOUDFLARE: Final = Attribution(
+    name="Cloudflare Workers AI",
+    url="https://developers.cloudflare.com/workers-ai/models/flux/",
+)
+_DEEPGRAM: Final = Attribution(name="Deepgram", url="https://deepgram.com/")
 
 
 class Server:
     """A Wyoming speech-to-text server.
 
-    ``usage`` counts the minutes of the day, and is made from the settings where it is not given;
-    ``keyterms`` is asked at each turn for terms weaker than the configured ones; ``on_turn`` is
-    told what became of each turn. ``limits`` and ``transcriber`` are for tests.
+    ``minutes`` counts those of the day, and is made from the settings where it is not given;
+    ``keyterms`` is asked at each utterance for terms weaker than the configured ones; ``on_report``
+    is told what became of each. ``limits`` and ``transcriber`` are for tests.
 
     Raises :class:`~wyoming_flux.errors.InvalidSetting` for settings the endpoint cannot carry.
     """
@@ -44,37 +56,41 @@ class Server:
         self,
         connector: Connector,
         flux: FluxSettings,
-        turn: UtteranceSettings,
+        utterance: UtteranceSettings,
         server: ServerSettings,
         *,
-        usage: DailyMinutes | None = None,
+        minutes: DailyMinutes | None = None,
         keyterms: Callable[[], Iterable[str]] | None = None,
-        on_turn: Callable[[TurnReport], None] | None = None,
+        on_report: Callable[[Report], None] | None = None,
         limits: Limits | None = None,
-        transcriber: TranscriberFactory | None = None,
+        transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber] | None = None,
     ) -> None:
         """Prepare; nothing listens yet."""
-        connector.endpoint.check(flux)
         endpoint = connector.endpoint
-        self.usage: Final = usage or DailyMinutes(server.daily_minutes)
+        endpoint.check(flux)
+
+        def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
+            return Transcriber((connector,), settings, utterance, on_partial=on_partial)
+
+        self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)
         self.uri = server.uri
         """Where the server listens; with the real port once it was started."""
         self._settings = server
         self._limits = limits or Limits()
-        info = build_info(server.name, endpoint, flux.model, external_vad=server.external_vad)
-        self._service = Service(
-            info=encode(info.event()),
+        self._info = encode(build_info(server, endpoint, flux.model).event())
+        self._shared = Shared(
             flux=flux,
+            utterance=utterance,
             languages=endpoint.languages(flux.model),
-            transcriber=transcriber or _transcribers(connector, turn),
-            usage=self.usage,
+            host=endpoint.host,
+            transcriber=transcriber or make,
+            minutes=self.minutes,
             limits=self._limits,
-            extra_keyterms=keyterms,
-            on_turn=on_turn,
+            keyterms=keyterms,
+            on_report=on_report,
             debug=server.debug,
-            whole=turn.answer_on == "end-of-turn",
         )
-        self._connections: set[Connection] = set()
+        self._clients: set[Client] = set()
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -83,82 +99,84 @@ class Server:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return sum(not connection.closing for connection in self._connections)
+        return sum(not client.closing for client in self._clients)
 
     async def start(self) -> None:
         """Listen; raises :class:`~wyoming_flux.errors.InvalidSetting` (``uri``) if impossible."""
-        self._service.stopping = None
+        self._shared.stopping = None
         self._listener, address = await listen(
-            self._settings.address, functools.partial(Connection, self._service, self)
+            self._settings.address, functools.partial(Client, self._shared, self._info, self)
         )
         self.uri = str(address)
         self._watchdog = asyncio.create_task(self._watch(), name="wyoming-flux watchdog")
         _LOGGER.info("Listening on %s", self.uri)
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Stop listening, let running turns finish, answer the rest with an error, and close.
+        """Stop listening, let running utterances finish, answer the rest with an error, and close.
 
-        Running turns have *grace* seconds; with what Flux and the clients then need to close, all
-        is over some two seconds later. May be called again, and without :meth:`start`.
+        They have *grace* seconds; with what Flux and the clients then need to close, all is over
+        two seconds later. May be called again, and without :meth:`start`.
         """
         error = Busy("The server is stopping; try again in a moment.")
+        end = asyncio.get_running_loop().time() + grace
         self._close_listener()
         try:
-            if self._connections:
-                # What clients have sent by now may be a turn, though nobody has read it yet.
+            if self._clients:
+                # What clients have sent by now may be an utterance, though nobody has read it yet.
                 await asyncio.sleep(min(_SETTLE, grace))
-            self._service.stopping = error
-            for connection in list(self._connections):
-                if not connection.busy:
-                    connection.close()
-            await self._wait_for_tasks(grace)
-            for connection in list(self._connections):
-                connection.stop(error)
-            await self._wait_for_connections(self._limits.linger)
-            await self._wait_for_tasks(self._limits.linger)
+            self._shared.stopping = error
+            for client in list(self._clients):
+                if not client.busy:
+                    client.close()
+            await self._wait_for_tasks(end)
+            for client in list(self._clients):
+                client.stop(error)
+            await self._wait_for_clients(end + self._limits.linger)
+            await self._wait_for_tasks(end + self._limits.linger)
         finally:
-            for connection in list(self._connections):
-                connection.abort()
-            tasks = set(self._service.tasks)
+            for client in list(self._clients):
+                client.abort()
+            tasks = set(self._shared.tasks)
             if self._watchdog is not None:
                 tasks.add(self._watchdog)
                 self._watchdog = None
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._wait_for_connections(self._limits.linger)
+            # Their sockets close in the next round of the loop.
+            await self._wait_for_clients(asyncio.get_running_loop().time() + self._limits.linger)
 
     # --- what connections ask for ----------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
-        """Let a connection in, or close it."""
-        self._connections.add(connection)
+    def opened(self, client: Client) -> None:
+        """Let a client in, or close it."""
+        self._clients.add(client)
         self._empty.clear()
         self._thin_out()
-        if self._service.stopping is not None:
-            connection.close(linger=False)
-        elif connection.peer != UNIX and not is_allowed(connection.peer, self._settings.allow):
-            self._note_stranger(connection.peer)
-            connection.close(linger=False)
+        if self._shared.stopping is not None:
+            client.close(linger=False)
+        elif client.peer != UNIX and not is_allowed(client.peer, self._settings.allow):
+            self._note_stranger(client.peer)
+            client.close(linger=False)
         elif self.connections > self._settings.max_connections:
-            self._make_room(connection)
+            self._make_room(client)
         else:
-            _LOGGER.debug("Connection from %s", connection.peer)
+            _LOGGER.debug("Connection from %s", client.peer)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, client: Client) -> None:
         """Forget a connection that is gone."""
-        self._connections.discard(connection)
-        if not self._connections:
+        self._clients.discard(client)
+        if not self._clients:
             self._empty.set()
 
-    def _make_room(self, newcomer: Connection) -> None:
+    def _make_room(self, newcomer: Client) -> None:
         idle = [
-            connection
-            for connection in self._connections
-            if connection is not newcomer and not connection.closing and not connection.busy
+            client
+            for client in self._clients
+            if client is not newcomer and not client.closing and not client.busy
         ]
         if idle:
-            longest = min(idle, key=lambda connection: connection.active_at)
+            longest = min(idle, key=lambda client: client.active_at)
             _LOGGER.debug("Connection from %s makes room", longest.peer)
             longest.close()
             return
@@ -169,9 +187,9 @@ class Server:
 
     def _thin_out(self) -> None:
         """Keep those who were turned away, and do not go, from piling up."""
-        if len(self._connections) > 2 * self._settings.max_connections:
-            leaving = (connection for connection in self._connections if connection.closing)
-            longest = min(leaving, key=lambda connection: connection.active_at, default=None)
+        if len(self._clients) > 2 * self._settings.max_connections:
+            leaving = (client for client in self._clients if client.closing)
+            longest = min(leaving, key=lambda client: client.active_at, default=None)
             if longest is not None:
                 longest.abort()
 
@@ -191,12 +209,12 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._limits.tick)
-            for connection in list(self._connections):
+            for client in list(self._clients):
                 try:
-                    connection.check(loop.time())
+                    client.check(loop.time())
                 except Exception:
-                    _LOGGER.exception("Connection from %s: unexpected error", connection.peer)
-                    connection.abort()
+                    _LOGGER.exception("Connection from %s: unexpected error", client.peer)
+                    client.abort()
 
     def _close_listener(self) -> None:
         if self._listener is not None:
@@ -204,23 +222,102 @@ class Server:
             self._listener = None
             path = self._settings.address.path
             if path is not None:
-                remove_socket(path)
+                # Python does so itself from 3.13 on.
+                path.unlink(missing_ok=True)
 
-    async def _wait_for_tasks(self, seconds: float) -> None:
+    async def _wait_for_tasks(self, end: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._service.tasks:
-                    await asyncio.wait(set(self._service.tasks))
+            async with asyncio.timeout_at(end):
+                while self._shared.tasks:
+                    await asyncio.wait(set(self._shared.tasks))
 
-    async def _wait_for_connections(self, seconds: float) -> None:
+    async def _wait_for_clients(self, end: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._connections:
+            async with asyncio.timeout_at(end):
+                while self._clients:
                     await self._empty.wait()
 
 
-def _transcribers(connector: Connector, turn: UtteranceSettings) -> TranscriberFactory:
-    def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
-        return Transcriber([connector], settings, turn, on_partial=on_partial)
+def build_info(server: ServerSettings, endpoint: Endpoint, model: str) -> Info:
+    """Return what the server says about itself, made once: it uses *model* at *endpoint*.
 
-    return make
+    Home Assistant reads the first program's name, the languages of its installed models and the
+    three flags, once, when it creates its entity (``homeassistant/components/wyoming/stt.py``,
+    2026.10.4).
+    """
+    return Info(
+        asr=[
+            AsrProgram(
+                name=server.name,
+                description="Speech-to-text on Deepgram Flux, which knows when you are done",
+                attribution=_DEEPGRAM if endpoint.route is Route.DEEPGRAM else _CLOUDFLARE,
+                installed=True,
+                version=__version__,
+                models=[
+                    AsrModel(
+                        name=model,
+                        description="Deepgram Flux",
+                        attribution=_DEEPGRAM,
+                        installed=True,
+                        version=None,
+                        languages=list(endpoint.languages(model)),
+                    )
+                ],
+                supports_transcript_streaming=True,
+                requires_external_vad=server.external_vad,
+                # Flux is trained on audio as it is; enhancement costs words.
+                prefers_auto_gain_enabled=False,
+                prefers_noise_reduction_enabled=False,
+            )
+        ]
+    )
+
+
+async def listen(
+    address: Address, protocol_factory: Callable[[], asyncio.BaseProtocol]
+) -> tuple[asyncio.Server, Address]:
+    """Listen at *address*; return the server and the address with its real port.
+
+    Raises :class:`InvalidSetting` (``uri``) where that is not possible.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if address.path is not None:
+            await asyncio.to_thread(_clear, address.path)
+            server = await loop.create_unix_server(
+                protocol_factory, str(address.path), backlog=_BACKLOG
+            )
+            return server, address
+        if address.host == "::":
+            # asyncio alone would listen for IPv6 only, and refuse what people mean by "all".
+            both = socket.has_dualstack_ipv6()
+            sock = socket.create_server(
+                ("::", address.port), family=socket.AF_INET6, dualstack_ipv6=both, backlog=_BACKLOG
+            )
+            server = await loop.create_server(protocol_factory, sock=sock)
+        else:
+            server = await loop.create_server(
+                protocol_factory, address.host, address.port, backlog=_BACKLOG
+            )
+    except OSError as error:
+        raise InvalidSetting("uri", f"cannot listen on {address}: {os_reason(error)}") from error
+    port: int = server.sockets[0].getsockname()[1]
+    return server, Address(host=address.host, port=port)
+
+
+def _clear(path: Path) -> None:
+    # asyncio removes any socket file before it listens, even one where another server answers.
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InvalidSetting("uri", f"cannot listen on unix://{path}: a file is in the way")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise InvalidSetting("uri", f"cannot listen on unix://{path}: another server answers there")

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.server import Server
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
 ROOT = Path(__file__).parents[3]
 LIGHT = "light.living_room_light"

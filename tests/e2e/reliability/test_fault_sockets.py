@@ -12,9 +12,10 @@ from tests.support.coded import CodedRecognizer
 from tests.unit.faults.matrix import Cell, selection
 from tests.unit.faults.stage import FLUX_SETTINGS, Result, judge, play
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Server, ServerSettings, TurnReport
-from wyoming_flux.settings import UtteranceSettings
+from wyoming_flux.server import Server
+from wyoming_flux.settings import ServerSettings, UtteranceSettings
 from wyoming_flux.simulator import LocalFlux, Simulator
+from wyoming_flux.utterance import Report
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 SLACK = 1.5
@@ -57,16 +58,16 @@ class SocketStage:
         self.flux: LocalFlux = simulator
         self._news = asyncio.Event()
         self.clients: list[SocketClient] = []
-        self._reports: list[TurnReport] = []
+        self._reports: list[Report] = []
         self.server = Server(
             Connector(Endpoint.from_url(simulator.url, route="workers-ai")),
             FLUX_SETTINGS,
             turn,
             ServerSettings(uri="tcp://127.0.0.1:0"),
-            on_turn=self._on_turn,
+            on_report=self._on_report,
         )
 
-    def _on_turn(self, report: TurnReport) -> None:
+    def _on_report(self, report: Report) -> None:
         self._reports.append(report)
         self._news.set()
 

@@ -121,7 +121,7 @@ async def test_two_servers_behind_haproxy(serve: Callable[..., Awaitable[Any]]) 
             back = await serve("--worker-url", flux.url, "--uri", one.uri)
             await back.wait_for("Listening")
             async with asyncio.timeout(20):
-                while not any("Turn 1: " in line for line in back.log):
+                while not any("Utterance 1: " in line for line in back.log):
                     assert await say(uri, "again") == "again"
             stopping = asyncio.Barrier(len(texts))
 

@@ -15,8 +15,8 @@ from wyoming.client import AsyncClient
 from wyoming.info import Describe
 
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.server import Server
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 

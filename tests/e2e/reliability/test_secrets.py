@@ -15,8 +15,8 @@ from wyoming.client import AsyncClient
 from tests.support.coded import CodedRecognizer, speak
 from tests.unit.faults.matrix import TROUBLES
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Server, ServerSettings
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.server import Server
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault, Refuse
 

@@ -73,6 +73,7 @@ def test_json_is_one_line_per_file() -> None:
         "file": "a.wav",
         "text": "turn on",
         "trigger": "end-of-turn",
+        "missing": 0.0,
         "audio_seconds": 1.23,
         "connect_ms": None,
         "after_speech_ms": 345.68,

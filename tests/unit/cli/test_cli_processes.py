@@ -206,7 +206,7 @@ async def test_serve_answers_satellites_and_stops_on_sigterm(run, serve, flux, w
     assert fast.out == f"{TEXT}\n"
     stopped = await server.end(signal.SIGTERM)
     assert stopped.code == 0
-    assert "Turn 1: end-of-turn" in stopped.err
+    assert "Utterance 1: end-of-turn" in stopped.err
     assert TEXT not in stopped.err
 
 
@@ -266,7 +266,7 @@ async def test_log_lines_are_json(serve, run, flux, wav, spoken) -> None:
     lines = (await server.end(signal.SIGTERM)).err.splitlines()
     records = [json.loads(line) for line in lines]
     assert any("WYOMING_FLUX_NAME" in record["message"] for record in records)
-    (turn,) = [record["turn"] for record in records if "turn" in record]
+    (turn,) = [record["utterance"] for record in records if "utterance" in record]
     assert turn["outcome"] == "audio-stop"
     assert turn["characters"] == len(TEXT)
     assert all(record["time"].endswith("+00:00") for record in records)

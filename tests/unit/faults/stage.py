@@ -11,10 +11,11 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 
 from tests.support.coded import speak
-from wyoming_flux.server import DailyMinutes, Limits
-from wyoming_flux.server.connection import Connection
+from wyoming_flux.minutes import DailyMinutes
+from wyoming_flux.server import Limits
+from wyoming_flux.server.client import Client as ServerClient
 from wyoming_flux.server.events import EventParser, encode
-from wyoming_flux.server.service import Service
+from wyoming_flux.server.shared import Shared
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import LocalFlux
 from wyoming_flux.utterance import Transcriber
@@ -106,17 +107,17 @@ class Wire(asyncio.Transport):
 class MemoryClient:
     """A Wyoming client whose server connection is in the same process."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.answers: asyncio.Queue[tuple[float, Event]] = asyncio.Queue()
         self._wire = Wire(self._heard)
-        self._connection = Connection(service, self)
+        self._connection = ServerClient(shared, b"", self)
         self._connection.connection_made(self._wire)
 
     # What the connection tells the server.
 
-    def opened(self, connection: Connection) -> None: ...
+    def opened(self, client: ServerClient) -> None: ...
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, client: ServerClient) -> None: ...
 
     def _heard(self, event: Event) -> None:
         if event.type in ("transcript", "error"):
@@ -175,24 +176,24 @@ class MemoryStage:
     def __init__(self, connector: Any, turn: UtteranceSettings) -> None:
         self.flux: LocalFlux = connector.service
         self._connector = connector
-        self._service = Service(
-            info=b"",
+        self._shared = Shared(
             flux=FLUX_SETTINGS,
+            utterance=turn,
             languages=("en",),
+            host=connector.endpoint.host,
             transcriber=lambda settings, partial: Transcriber(
-                [connector], settings, turn, on_partial=partial
+                (connector,), settings, turn, on_partial=partial
             ),
-            usage=DailyMinutes(None),
+            minutes=DailyMinutes(None),
             limits=Limits(),
-            whole=turn.answer_on == "end-of-turn",
         )
 
     async def connect(self) -> MemoryClient:
-        return MemoryClient(self._service)
+        return MemoryClient(self._shared)
 
     async def quiet(self) -> None:
-        if self._service.tasks:
-            await asyncio.wait(set(self._service.tasks))
+        if self._shared.tasks:
+            await asyncio.wait(set(self._shared.tasks))
         assert all(connection.closed for connection in self._connector.opened)
 
 

@@ -1,8 +1,10 @@
 """A server on a loopback socket, a transcriber that does what the test says, raw clients."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +14,23 @@ from wyoming.client import AsyncClient
 from wyoming.event import Event, async_read_event
 
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import Limits, Server, ServerSettings, TurnReport
+from wyoming_flux.server import Limits, Server
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.utterance import Transcript, Trigger, TurnStats
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
+from wyoming_flux.utterance import Report, Transcript, Trigger
 
 PATIENCE = 10.0
 """Seconds after which a test that waits has failed."""
 
 
-class FakeUtterance:
+class FakeTranscriber:
     """A transcriber without Flux: the test decides what it hears, and when."""
 
     def __init__(self, settings: FluxSettings, on_partial: Callable[[str], None]) -> None:
         self.settings = settings
         self.partial = on_partial
-        self.stats = TurnStats()
+        self.report = Report()
+        self.limits: list[tuple[float, Trigger]] = []
         self.received = bytearray()
         self.started = False
         self.ended = asyncio.Event()
@@ -39,19 +42,22 @@ class FakeUtterance:
 
     def start(self) -> None:
         self.started = True
-        self.stats.attempts = 1
-        self.stats.connect_ms = 5.0
+        self.note(attempts=1, connect_ms=5.0)
 
     async def send(self, pcm: bytes) -> None:
         assert not self.ended.is_set()
         if not self._outcome.done():
             self.received += pcm
-            self.stats.audio_seconds += len(pcm) / 2 / self.settings.sample_rate
+            seconds = len(pcm) / 2 / self.settings.sample_rate
+            self.note(audio_seconds=self.report.audio_seconds + seconds)
             self._news.set()
         await self.room.wait()
 
     def end(self) -> None:
         self.ended.set()
+
+    def limit(self, seconds: float, trigger: Trigger) -> None:
+        self.limits.append((seconds, trigger))
 
     @property
     def done(self) -> bool:
@@ -66,10 +72,17 @@ class FakeUtterance:
 
     # What the test does.
 
-    def hear(self, text: str, trigger: Trigger = Trigger.END_OF_TURN) -> None:
+    def hear(
+        self, text: str, trigger: Trigger = Trigger.END_OF_TURN, *, missing: float = 0.0
+    ) -> None:
         """Give the transcript."""
         self.room.set()
-        self._outcome.set_result(Transcript(text, trigger))
+        self.note(trigger=trigger, missing=missing, characters=len(text))
+        self._outcome.set_result(Transcript(text, trigger, missing))
+
+    def note(self, **facts: Any) -> None:
+        """Change the report."""
+        self.report = dataclasses.replace(self.report, **facts)
 
     def fail(self, error: BaseException) -> None:
         """Give an error."""
@@ -144,9 +157,28 @@ class Client:
         await self.send(Event("ping", {"text": "still there?"}))
         assert (await self.read_type("pong")).data == {"text": "still there?"}
 
+    async def stuck(self, other: "Client") -> None:
+        """Wait until the server reads no more of what was written, while it answers *other*."""
+        rounds, left = 0, 0
+        async with asyncio.timeout(PATIENCE):
+            while rounds < 20:
+                await other.alive()
+                now = self.writer.transport.get_write_buffer_size()
+                rounds, left = (rounds + 1 if now == left > 0 else 0), now
+
     def close(self) -> None:
         """Close without waiting."""
         self.writer.close()
+
+
+def open_files() -> int:
+    """Return how many files and sockets this process has open, the clients' and the server's."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def tasks() -> list[asyncio.Task[Any]]:
+    """Return the tasks of utterances."""
+    return [one for one in asyncio.all_tasks() if one.get_name().startswith("wyoming-flux utt")]
 
 
 class Running:
@@ -154,40 +186,45 @@ class Running:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.utterances: list[FakeUtterance] = []
-        self.reports: list[TurnReport] = []
+        self.utterances: list[FakeTranscriber] = []
+        self.reports: list[Report] = []
         self.clients: list[Client] = []
         self._news = asyncio.Event()
 
-    def make(self, settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeUtterance:
+    def make(self, settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeTranscriber:
         """Make a transcriber for the server."""
-        self.utterances.append(FakeUtterance(settings, on_partial))
+        self.utterances.append(FakeTranscriber(settings, on_partial))
         self._news.set()
         return self.utterances[-1]
 
-    def note(self, report: TurnReport) -> None:
+    def note(self, report: Report) -> None:
         """Take a report of the server."""
         self.reports.append(report)
         self._news.set()
 
-    async def utterance(self, number: int = 1) -> FakeUtterance:
+    async def utterance(self, number: int = 1) -> FakeTranscriber:
         """Wait for the n-th transcriber."""
         await self._until(lambda: len(self.utterances) >= number)
         return self.utterances[number - 1]
 
-    async def utterance_for(self, keyterm: str) -> FakeUtterance:
+    async def utterance_for(self, keyterm: str) -> FakeTranscriber:
         """Wait for the transcriber of the turn that expects this name."""
 
-        def found() -> list[FakeUtterance]:
+        def found() -> list[FakeTranscriber]:
             return [one for one in self.utterances if one.settings.keyterms == (keyterm,)]
 
         await self._until(lambda: bool(found()))
         return found()[0]
 
-    async def report(self, number: int = 1) -> TurnReport:
+    async def report(self, number: int = 1) -> Report:
         """Wait for the n-th report."""
         await self._until(lambda: len(self.reports) >= number)
         return self.reports[number - 1]
+
+    async def outcome(self, number: int = 1) -> str | None:
+        """Wait for the n-th report; return its trigger or the error's code; None: given up."""
+        report = await self.report(number)
+        return report.error.code if report.error is not None else report.trigger
 
     async def _until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -227,7 +264,7 @@ Serve = Callable[..., Awaitable[Running]]
 async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
     """Start servers, which are stopped at the end; nothing may go wrong behind the test's back.
 
-    Keyword arguments: those of ServerSettings, ``flux``, ``turn``, ``limits``, ``usage``,
+    Keyword arguments: those of ServerSettings, ``flux``, ``turn``, ``limits``, ``minutes``,
     ``keyterms`` and ``endpoint``; ``transcriber=None`` takes the real one.
     """
     caplog.set_level(logging.DEBUG, "wyoming_flux")
@@ -244,17 +281,17 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
         route: str = "auto",
         real: bool = False,
         limits: Limits | None = None,
-        usage: Any = None,
+        minutes: Any = None,
         keyterms: Any = None,
         uri: str = "tcp://127.0.0.1:0",
         **settings: Any,
     ) -> Running:
         one: Running
 
-        def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeUtterance:
+        def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeTranscriber:
             return one.make(settings, on_partial)
 
-        def note(report: TurnReport) -> None:
+        def note(report: Report) -> None:
             one.note(report)
 
         server = Server(
@@ -262,10 +299,13 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
             flux or FluxSettings(),
             turn or UtteranceSettings(),
             ServerSettings(uri=uri, **settings),
-            limits=limits or Limits(tick=0.02, linger=0.3),
-            usage=usage,
+            # Clients of tests ask as fast as they can.
+            limits=dataclasses.replace(
+                limits or Limits(tick=0.02, linger=0.3), events_per_second=10**6
+            ),
+            minutes=minutes,
             keyterms=keyterms,
-            on_turn=note,
+            on_report=note,
             transcriber=None if real else make,
         )
         one = Running(server)

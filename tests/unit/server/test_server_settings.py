@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from wyoming_flux.address import NEARBY, parse_network
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Connector, Endpoint
-from wyoming_flux.server import NEARBY, Server, ServerSettings, parse_network
-from wyoming_flux.server.access import is_allowed
-from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.server import Server
+from wyoming_flux.server.settings import is_allowed
+from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
 
 @pytest.mark.parametrize(

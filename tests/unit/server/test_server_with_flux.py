@@ -87,13 +87,13 @@ async def test_early_answer_with_partial_text(flux: Any, spoken: Spoken) -> None
     assert (event.type, event.data["text"], text) == ("transcript", TEXT, TEXT)
     await client.read_type("transcript-stop")
     report = await one.report()
-    assert (report.outcome, report.attempts) == ("end-of-turn", 1)
-    assert report.answer_ms is not None
+    assert (report.trigger, report.attempts) == ("end-of-turn", 1)
+    assert report.after_audio_ms is not None
     assert report.connect_ms is not None
     await gone(one, simulator)
     await client.send(*events(spoken(0.2), stop=True)[2:])
     await client.alive()
-    assert one.server.usage.seconds == pytest.approx(report.audio_seconds)
+    assert one.server.minutes.seconds == pytest.approx(report.audio_seconds)
 
 
 async def test_a_whole_file_at_once_then_another(flux: Any, spoken: Spoken) -> None:
@@ -129,7 +129,7 @@ async def test_nothing_said(flux: Any, spoken: Spoken) -> None:
     client = await one.connect()
     await client.send(*events(spoken(0.5), stop=True))
     assert await client.read_answer() == ""
-    assert (await one.report()).outcome == "audio-stop"
+    assert await one.outcome() == "audio-stop"
 
 
 async def test_a_lost_connection_does_not_change_the_transcript(flux: Any, spoken: Spoken) -> None:
@@ -161,7 +161,7 @@ async def test_nothing_listens(serve: Any, spoken: Spoken) -> None:
     await client.send(*events(spoken(0.2, 1.0), stop=True))
     assert (await client.read_error())[0] == "unreachable"
     await client.alive()
-    assert (await one.report()).outcome == "unreachable"
+    assert await one.outcome() == "unreachable"
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -173,7 +173,7 @@ async def test_disconnecting_in_the_middle(flux: Any, spoken: Spoken, stop: bool
     await until(one, lambda: simulator.connections and simulator.connections[0].audio_bytes)
     client.close()
     await gone(one, simulator)
-    assert (await one.report()).outcome == "disconnected"
+    assert await one.outcome() is None
 
 
 async def test_settings_reach_flux(flux: Any, spoken: Spoken) -> None:
@@ -213,3 +213,37 @@ async def test_stopping_in_the_middle(flux: Any, spoken: Spoken) -> None:
     assert await client.read() is None
     client.close()
     await stopping
+
+
+@pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
+async def test_minutes_used_up_in_mid_sentence(flux: Any, spoken: Spoken, answer_on: Any) -> None:
+    """The sentence is heard to its end, and costs a little more; the next one is refused."""
+    one, simulator = await flux(daily_minutes=0.01, turn=UtteranceSettings(answer_on=answer_on))
+    client = await one.connect()
+    said = events(spoken(0.2, 2.0, 1.0), stop=True)
+    await client.send(*said[:72])
+    heard = simulator.connections
+    await until(one, lambda: heard and heard[0].audio_bytes > 20_000)
+    await client.send(*said[72:122])
+    await until(one, lambda: one.server.minutes.exhausted)
+    await client.send(*said[122 : None if answer_on == "audio-stop" else -1])
+    assert await client.read_answer() == TEXT
+    await one.report()
+    await client.send(AudioStop().event(), *said)
+    assert (await client.read_error())[0] == "quota"
+    assert len(simulator.connections) == 1
+
+
+async def test_a_stray_chunk_costs_nothing(flux: Any, spoken: Spoken) -> None:
+    """What a satellite sends after its audio-stop opens no connection, and has no answer."""
+    one, simulator = await flux()
+    client = await one.connect()
+    said = events(spoken(0.2, 2.0, 0.5), stop=True)
+    stray = events(spoken(0.1), stop=False)[2:]
+    for number in (1, 2):
+        await client.send(*said, *stray)
+        assert await client.read_answer() == TEXT
+        await client.send(*stray)
+        await client.alive()
+        await gone(one, simulator)
+        assert len(simulator.connections) == number

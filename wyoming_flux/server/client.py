@@ -1,7 +1,11 @@
 """One client's socket: bytes to events, at the pace at which they can be used, within limits.
 
 A protocol rather than a pair of streams: a satellite sends a hundred chunks a second, and nothing
-but method calls stand between its socket and its turn.
+but method calls stand between its socket and its utterance.
+
+Nobody may keep the loop from the others: in each of its rounds a client has :data:`SHARE` events,
+and one read of at most 32 KiB. What it sent beyond waits in the parser for the next round, reading
+pauses meanwhile, and who goes on beyond any use is closed.
 """
 
 import asyncio
@@ -14,53 +18,71 @@ from wyoming.event import Event
 
 from wyoming_flux.errors import Internal, InvalidEvent, WyomingFluxError
 
-from .answers import encode_error
-from .events import EventParser
-from .service import Service
-from .session import Session
+from .conversation import Conversation, Flood
+from .events import EventParser, TranscribeRequest, encode_error
+from .shared import Shared
+from .utterance import Utterance
 
 _LOGGER = logging.getLogger(__name__)
 
 UNIX: Final = "unix"
 """The peer where the server listens on a Unix socket."""
+SHARE: Final = 64
+"""Events of one client in one round of the loop."""
 
+_AUDIO: Final = 16
+"""Bytes of a payload that count as audio: 1 ms at the lowest rate is 8, and nobody sends that."""
 # One buffer for all connections: what arrived is copied before anything else can be read.
-_READ_BUFFER: Final = memoryview(bytearray(64 * 1024))
+_READ_BUFFER: Final = memoryview(bytearray(32 * 1024))
 
 
 class Door(Protocol):
     """Who lets connections in, and wants to know when they are gone."""
 
-    def opened(self, connection: "Connection") -> None:
+    def opened(self, client: "Client") -> None:
         """Let this connection in, or close it."""
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, client: "Client") -> None:
         """Take note that this connection is gone."""
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One client connection."""
+class Client(asyncio.BufferedProtocol):
+    """One client."""
 
-    def __init__(self, service: Service, door: Door) -> None:
-        """Wait for the connection."""
+    def __init__(self, shared: Shared, info: bytes, door: Door) -> None:
+        """Wait for the connection; ``info`` is the encoded answer to ``describe``."""
         self.peer = "?"
         """Address of the client, or :data:`UNIX`; ``?`` if it left before it could be asked for."""
         self.active_at = 0.0
         """When something was last said, by either side, in the loop's time."""
         self.closing = False
         """Whether our last word was said, or the client's."""
-        self._limits = service.limits
+        self._shared = shared
+        self._limits = shared.limits
         self._door = door
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = EventParser()
-        self._session = Session(
-            service, send=self._send, moved=self._process, hang_up=self._hang_up_on_noise
+        self._conversation = Conversation(
+            info=info,
+            send=self._send,
+            begin=self._begin,
+            longest_discarded=self._limits.discarded_audio,
         )
         # Events that wait until there is room for them; reading is paused meanwhile.
         self._held: deque[Event] = deque()
         self._paused = False
         self._processing = False
+        # What handling events says, to be written at once.
+        self._said = bytearray()
+        # The next round, where this one's share was used up.
+        self._next_round: asyncio.Handle | None = None
+        now = self._loop.time()
+        self._events = _Allowance(self._limits.events_per_second, now)
+        self._utterances = _Allowance(self._limits.utterances_per_second, now)
+        # Whether the last read took all that fits, and whether the one before did: then the client
+        # is ahead of us, and however slow a round of the loop is, it waits for nothing new.
+        self._filled = self._ahead = False
         # Since when half an event, a client that does not read, our last word wait.
         self._half_since: float | None = None
         self._stalled_since: float | None = None
@@ -68,8 +90,8 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a turn is running that was not answered."""
-        return self._session.busy
+        """Whether an utterance is running that was not answered."""
+        return self._conversation.busy
 
     # --- what asyncio calls ----------------------------------------------------------------
 
@@ -93,10 +115,9 @@ class Connection(asyncio.BufferedProtocol):
         if self.closing:
             return
         self.active_at = self._loop.time()
-        events = self._parser.feed(bytes(_READ_BUFFER[:nbytes]))
-        if events:
-            self._half_since = None
-            self._held += events
+        self._ahead = self._filled
+        self._filled = nbytes == len(_READ_BUFFER)
+        self._take(bytes(_READ_BUFFER[:nbytes]), SHARE)
         self._process()
 
     def pause_writing(self) -> None:
@@ -111,7 +132,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Take the end of the input for the end of the connection: nobody waits for an answer."""
         self._begin_closing()
-        self._session.end()
+        self._conversation.end()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,7 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         _LOGGER.debug("Connection from %s closed: %s", self.peer, exc or "at its end")
         self._transport = None
         self._begin_closing()
-        self._session.end()
+        self._conversation.end()
         self._door.closed(self)
 
     # --- for the server --------------------------------------------------------------------
@@ -144,23 +165,23 @@ class Connection(asyncio.BufferedProtocol):
             self._check_silence(now)
 
     def close(self, error: WyomingFluxError | None = None, *, linger: bool = True) -> None:
-        """Give up all turns, say *error*, if any, as the last word, and hang up.
+        """Give up all utterances, say *error*, if any, as the last word, and hang up.
 
         Closing at once would reset the connection where input is unread, and the client might never
         see the error; so, unless *linger* is False, we wait a bounded time for the client to close.
         """
         if not self.closing:
             self._begin_closing()
-            self._session.end()
+            self._conversation.end()
             if error is not None:
                 self._send(encode_error(error))
             self._hang_up(linger=linger)
 
     def stop(self, error: WyomingFluxError) -> None:
-        """Answer the running turns with *error*, and hang up."""
+        """Answer the running utterances with *error*, and hang up."""
         if not self.closing:
             self._begin_closing()
-            self._session.end(error)
+            self._conversation.end(error)
             self._hang_up(linger=True)
 
     def abort(self) -> None:
@@ -180,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def _begin_closing(self) -> None:
-        # First of all: turns that are given up ask for more events.
+        # First of all: utterances that are given up ask for more events.
         if not self.closing:
             self.closing = True
             self._closing_since = self._loop.time()
@@ -189,6 +210,7 @@ class Connection(asyncio.BufferedProtocol):
             self._parser.clear()
 
     def _hang_up(self, *, linger: bool) -> None:
+        self._write_said()
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -204,42 +226,79 @@ class Connection(asyncio.BufferedProtocol):
                 # The client has left, and asyncio does not know yet.
                 transport.abort()
 
-    def _hang_up_on_noise(self) -> None:
-        _LOGGER.debug("Connection from %s: audio that nobody waits for", self.peer)
-        self.close()
-
     # --- events ----------------------------------------------------------------------------
 
+    def _take(self, data: bytes, most: int) -> None:
+        events = self._parser.feed(data, most)
+        if events:
+            self._half_since = None
+            self._held += events
+
     def _process(self) -> None:
-        """Handle what has arrived, as far as there is room."""
-        if self._processing or self.closing:
+        """Handle what has arrived, as far as there is room and this round's share goes."""
+        if self._processing or self.closing or self._next_round is not None:
             return
         self._processing = True
         try:
             self._work_off()
+        except Flood as error:
+            _LOGGER.warning("Connection from %s is closed: %s", self.peer, error)
+            self.close(error)
         except Exception:
             _LOGGER.exception("Connection from %s: unexpected error", self.peer)
             self.close(Internal("An internal error happened; the log of wyoming-flux has it."))
         finally:
             self._processing = False
+        self._write_said()
         self._set_pace()
 
     def _work_off(self) -> None:
         held = self._held
-        while held and self._has_room() and self._session.handle(held[0]):
+        left = SHARE
+        while self._has_room():
+            if not held and self._parser.more:
+                self._take(b"", SHARE)
+            if not held:
+                break
+            if not left:
+                self._next_round = self._loop.call_soon(self._go_on)
+                return
+            event = held[0]
+            if not self._conversation.handle(event):
+                return
             # Handling may have closed the connection, which drops what is held.
-            if held:
-                held.popleft()
+            if self.closing:
+                return
+            held.popleft()
+            left -= 1
+            is_audio = event.payload is not None and len(event.payload) >= _AUDIO
+            if not is_audio and not self._events.take(self.active_at, forfeit=self._ahead):
+                most = self._limits.events_per_second
+                raise Flood(f"More than {most} events a second without audio: that is a flood.")
+            if self._conversation.noisy:
+                _LOGGER.debug("Connection from %s: audio that nobody waits for", self.peer)
+                self.close()
+                return
         if not held and self._parser.error is not None:
             self.close(self._parser.error)
 
+    def _go_on(self) -> None:
+        self._next_round = None
+        self._process()
+
+    def _begin(self, request: TranscribeRequest, former: Utterance | None) -> Utterance:
+        if not self._utterances.take(self.active_at):
+            most = self._limits.utterances_per_second
+            raise Flood(f"More than {most} utterances a second: nobody speaks that fast.")
+        return Utterance(self._shared, request, former=former, send=self._send, moved=self._process)
+
     def _has_room(self) -> bool:
-        return self._stalled_since is None and not self._session.full
+        return self._stalled_since is None and not self._conversation.full
 
     def _set_pace(self) -> None:
         if self.closing:
             return
-        if self._held or not self._has_room():
+        if self._held or self._parser.more or not self._has_room():
             self._pause_reading()
         else:
             self._resume_reading()
@@ -247,8 +306,17 @@ class Connection(asyncio.BufferedProtocol):
     # --- the transport ---------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
+        self._said += data
+        if not self._processing:
+            self._write_said()
+
+    def _write_said(self) -> None:
+        if not self._said:
+            return
+        data = bytes(self._said)
+        self._said.clear()
         # asyncio warns in the log about writing to a client that has left.
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self.active_at = self._loop.time()
             self._transport.write(data)
 
@@ -276,3 +344,24 @@ def _is_gone(transport: asyncio.Transport) -> bool:
     # Linux tells by POLLRDHUP; that and others by POLLHUP or POLLERR, which come unasked.
     poll.register(sock.fileno(), getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))
+
+
+class _Allowance:
+    """So many things a second, and at first or after a pause as many at once."""
+
+    __slots__ = ("_left", "_per_second", "_renewed_at")
+
+    def __init__(self, per_second: int, now: float) -> None:
+        self._per_second = per_second
+        self._left: float = per_second
+        self._renewed_at = now
+
+    def take(self, now: float, *, forfeit: bool = False) -> bool:
+        """Use one; False: none is left. What time has brought since is lost if *forfeit*."""
+        if now > self._renewed_at:
+            if not forfeit:
+                more = self._left + (now - self._renewed_at) * self._per_second
+                self._left = min(more, self._per_second)
+            self._renewed_at = now
+        self._left -= 1
+        return self._left >= 0

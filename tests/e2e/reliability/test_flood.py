@@ -1,0 +1,205 @@
+"""One neighbour cannot deafen the server: real processes, on the real clock."""
+
+import asyncio
+import json
+import signal
+import struct
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wyoming.asr import Transcribe
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncClient
+from wyoming.info import Describe
+
+ROOT = Path(__file__).parents[3]
+Serve = Callable[..., Awaitable[Any]]
+FORMAT = {"rate": 16000, "width": 2, "channels": 1}
+CHUNK_SECONDS = 0.02
+WORDS = "turn on the light"
+VOICE = struct.pack("<2h", 6000, -6000) * 160
+SILENCE = bytes(640)
+SECONDS = 4.0
+"""How long the clients flood."""
+CLIENTS = 63
+
+
+@pytest.fixture
+async def flux_url(tmp_path: Path) -> AsyncIterator[str]:
+    """Run a Flux simulator as a process that hears :data:`WORDS` in anything loud."""
+    script = tmp_path / "script.toml"
+    script.write_text(f'[[turn]]\ntext = "{WORDS}"\n', "ascii")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "wyoming_flux", "simulate", "--uri", "ws://127.0.0.1:0"),
+        *("--recognizer", "script", "--script", str(script)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    # What it says of each connection must not fill the pipe.
+    rest = asyncio.create_task(process.stdout.read())
+    yield line.split()[-1]
+    process.kill()
+    await process.wait()
+    await rest
+
+
+async def answer_after(uri: str) -> float:
+    """Speak in real time as a satellite does; return seconds from the last sound to the text."""
+    client = AsyncClient.from_uri(uri)
+    await client.connect()
+    await client.write_event(Transcribe().event())
+    await client.write_event(AudioStart(**FORMAT).event())
+    spoken = 0.0
+
+    async def stream() -> None:
+        nonlocal spoken
+        began = time.monotonic()
+        for number in range(1000):
+            await asyncio.sleep(began + number * CHUNK_SECONDS - time.monotonic())
+            pcm = VOICE if 10 <= number < 60 else SILENCE
+            await client.write_event(AudioChunk(**FORMAT, audio=pcm).event())
+            if number == 60:
+                spoken = time.monotonic()
+
+    streaming = asyncio.create_task(stream())
+    try:
+        async with asyncio.timeout(30):
+            while (event := await client.read_event()) is not None:
+                if event.type in ("transcript", "error"):
+                    break
+        assert event is not None
+        assert event.data.get("text") == WORDS, event
+        return time.monotonic() - spoken
+    finally:
+        streaming.cancel()
+        await asyncio.wait([streaming])
+        await client.write_event(AudioStop().event())
+        await client.disconnect()
+
+
+async def described_after(uri: str) -> float:
+    """Return the seconds that a new client waits for the answer to ``describe``."""
+    began = time.monotonic()
+    client = AsyncClient.from_uri(uri)
+    await client.connect()
+    await client.write_event(Describe().event())
+    async with asyncio.timeout(60):
+        event = await client.read_event()
+    assert event is not None
+    assert event.type == "info"
+    await client.disconnect()
+    return time.monotonic() - began
+
+
+class Lateness:
+    """How late this machine is anyway: whoever shares its cores makes every process wait."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            self.most = max(self.most, time.monotonic() - due)
+
+    async def end(self) -> float:
+        """Return the longest time by which a wait of ours was late."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        return self.most
+
+
+class Flood:
+    """A process with many clients that flood a server."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def begin(cls, uri: str, events: tuple[str, ...]) -> "Flood":
+        """Start it; returns when all clients are connected and begin to send."""
+        port = uri.rpartition(":")[2]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.e2e.reliability.flood", port),
+            *(str(CLIENTS), str(SECONDS), *events),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        return cls(process)
+
+    async def end(self) -> dict[str, Any]:
+        """Wait for the end; return what it says."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(60):
+            said = await self._process.stdout.read()
+            await self._process.wait()
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        ("audio-start",),
+        ("transcribe",),
+        ("describe",),
+        ("audio-start", "audio-chunk"),
+        ("again", "unknown"),
+        ("again", "transcribe"),
+    ],
+    ids=" ".join,
+)
+async def test_a_satellite_beside_63_that_flood(
+    serve: Serve,
+    flux_url: str,
+    events: tuple[str, ...],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """They are closed with a reason, the satellite is answered as ever, and SIGTERM ends in 7 s."""
+    server = await serve("--worker-url", flux_url, "--max-connections", "100")
+    alone = await answer_after(server.uri)
+    flood = await Flood.begin(server.uri, events)
+    lateness = Lateness()
+    satellite = asyncio.create_task(answer_after(server.uri))
+    asking = []
+    for _ in range(20):
+        asking.append(await described_after(server.uri))
+        await asyncio.sleep(0.05)
+    beside = await satellite
+    late = await lateness.end()
+    said = await flood.end()
+    second = await Flood.begin(server.uri, events)
+    began = time.monotonic()
+    assert await server.end(signal.SIGTERM) == 0
+    stopping = time.monotonic() - began
+    await second.end()
+    figures = {
+        "alone": round(alone, 3),
+        "beside": round(beside, 3),
+        "slowest describe": round(max(asking), 3),
+        "machine late": round(late, 3),
+        "SIGTERM": round(stopping, 2),
+        "MB": round(said["bytes"] / 1e6),
+        "told": said["told"],
+    }
+    print(json.dumps(figures))
+    for name, figure in figures.items():
+        record_property(name, figure)
+    assert said["told"].pop("invalid-event") >= CLIENTS
+    if "again" not in events:
+        assert not said["told"]
+    # Sound and text go through four processes. Who comes back at once, thousands of times while the
+    # sentence lasts, costs more: nobody is deaf, but new connections have no limit of their own.
+    assert beside - alone < (1.5 if "again" in events else 0.1) + 4 * late
+    assert max(asking) < 0.5 + 4 * late
+    assert stopping < 7
