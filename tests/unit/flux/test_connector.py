@@ -436,6 +436,28 @@ async def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await connection.close()
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_trusted_certificate(host: str) -> None:
+    """With an authority that is trusted a name and an address are spoken to over TLS."""
+    authority = trustme.CA()
+    there = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(there)
+    here = ssl.create_default_context()
+    authority.configure_trust(here)
+    async with serve(Picky(answer=b""), "127.0.0.1", 0, ssl=there) as server:
+        port = server.sockets[0].getsockname()[1]
+        endpoint = Endpoint.from_url(f"wss://{host}:{port}", route="workers-ai", token=TOKEN)
+        assert await turn(Connector(endpoint, ssl_context=here)) == ()
+        wrong = Endpoint.from_url(f"wss://127.0.0.2:{port}", route="workers-ai")
+        with pytest.raises(EndpointError) as caught:
+            await Connector(wrong, ssl_context=here).connect(FluxSettings())
+        assert caught.value.code == "unreachable"
+    async with Simulator() as simulator:
+        # The same context, as Home Assistant has one for all, where nothing is encrypted.
+        plain = Endpoint.from_url(simulator.url, route="workers-ai")
+        assert await turn(Connector(plain, ssl_context=here)) == ()
+
+
 @pytest.fixture
 def tls_server_context(tmp_path: Any) -> ssl.SSLContext:
     """Make a server context with a certificate of its own making."""
