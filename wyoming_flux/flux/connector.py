@@ -50,6 +50,11 @@ class Connector:
         )
 
     @property
+    def name(self) -> str:
+        """Where it connects to, for messages."""
+        return self.endpoint.host
+
+    @property
     def dropped(self) -> tuple[str, ...]:
         """Names of the parameters that the endpoint was seen to refuse, for an hour."""
         return tuple(sorted({name for name, _ in self.learnt.refused(self._clock())}))
