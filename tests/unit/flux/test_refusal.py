@@ -147,6 +147,19 @@ def test_redirects_are_not_followed(location: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://elsewhere.example/", " to elsewhere.example,"),
+        ("https://flux.example/x", "redirects,"),
+        ("/x", "redirects,"),
+    ],
+)
+def test_the_host_of_a_redirect_is_told(location: str, where: str) -> None:
+    """A person learns where it leads, if that is another host."""
+    assert where in str(refusal(301, {"location": location}, b"", "flux.example:8443"))
+
+
+@pytest.mark.parametrize(
     ("status", "code"),
     [(299, "not-flux"), (300, "endpoint-not-found"), (399, "endpoint-not-found"), (499, "refused")],
 )
