@@ -82,6 +82,7 @@ def test_down_doubles_from_half_a_minute_to_ten() -> None:
     learnt.mark_up()
     assert not learnt.down(now)
     learnt.mark_down(now)
+    assert learnt.down(now + 29)
     assert not learnt.down(now + 30)
 
 
@@ -91,6 +92,8 @@ def test_a_proof_takes_two_in_a_row() -> None:
     rest, refused = frozenset({LAMP}), frozenset({EOT})
     assert not learnt.worked(rest, refused, 0)
     assert not learnt.worked(rest | refused, NOTHING, 1)  # it was taken: the count is void
+    assert not learnt.worked(rest, refused, 1)
+    assert not learnt.worked(refused, NOTHING, 1)  # also where it was all that was asked for
     assert not learnt.worked(rest, refused, 2)
     assert learnt.left_out(rest | refused, 2) == NOTHING
     assert learnt.worked(rest, refused, 3)

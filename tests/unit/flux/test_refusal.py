@@ -146,6 +146,28 @@ def test_redirects_are_not_followed(location: str, code: str) -> None:
     assert "kid=1" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://elsewhere.example/", " to elsewhere.example,"),
+        ("https://flux.example/x", "redirects,"),
+        ("/x", "redirects,"),
+    ],
+)
+def test_the_host_of_a_redirect_is_told(location: str, where: str) -> None:
+    """A person learns where it leads, if that is another host."""
+    assert where in str(refusal(301, {"location": location}, b"", "flux.example:8443"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(299, "not-flux"), (300, "endpoint-not-found"), (399, "endpoint-not-found"), (499, "refused")],
+)
+def test_kinds_of_statuses(status: int, code: str) -> None:
+    """The hundreds decide about statuses that no row knows."""
+    assert refusal(status, {"location": "https://elsewhere.example/"}, b"", "h").code == code
+
+
 def test_the_sentence_is_for_a_person() -> None:
     """What the other side says is quoted on one bounded line, with its request id kept."""
     body = deepgram("Bad Request", "line one\nline two\x00" + "x" * 1000)
