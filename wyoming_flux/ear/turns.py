@@ -1,0 +1,252 @@
+"""Turns on audio time from probabilities of speech: when to decode what, and what to tell.
+
+Pure: no I/O, no clock, no thread. Audio comes in chunks of 32 ms at 16 kHz, each with its
+probability of speech; what should be decoded goes out as a :class:`Job`, its text comes back, and
+:meth:`Turns.messages` gives what Flux would have said. The thresholds and lengths are measured
+(``reference/local-ear.md`` of 2026-11-24).
+
+::
+
+    nothing said --two chunks of speech--> turn --0.5 s of pause--> ended --its text is known--> told
+                                            ^  | speech goes on
+                                            +--+
+"""
+
+import math
+from array import array
+from collections import deque
+from dataclasses import dataclass, field
+from operator import mul
+from typing import Final
+
+from wyoming_flux.flux.messages import TurnEvent, TurnInfo
+
+RATE: Final = 16000
+CHUNK_SAMPLES: Final = 512
+CHUNK_BYTES: Final = CHUNK_SAMPLES * 2
+CHUNK: Final = CHUNK_SAMPLES / RATE
+"""Seconds of a chunk: what the detector of speech takes at a time."""
+
+_SPEECH_BEGINS: Final = 0.5
+_SPEECH_GOES_ON: Final = 0.35
+# All of these in chunks.
+_ONSET: Final = 2
+_BEFORE: Final = 10
+_DECODE_AHEAD: Final = 6
+_PAUSE: Final = 16
+_PARTIAL: Final = 16
+_UPDATE: Final = 8
+_LONGEST: Final = int(10 / CHUNK)
+_CUT_FROM: Final = _LONGEST // 2
+_QUIET: Final = 3
+_MAX_UNSETTLED: Final = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Something to decode: linear16 mono at 16 kHz, at most some 10 s."""
+
+    pcm: bytes
+    must: bool
+    """Whether a turn waits for it; the others, partial text, are worth an idle model only."""
+    piece: int
+    """Which piece of the turn it is; long turns are cut."""
+    pauses: int
+    """How often speech had gone on after a pause: later audio makes it no end any more."""
+    at: int
+    """The chunk until which it reaches."""
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    began: float
+    audio: bytearray
+    """The piece that is being spoken."""
+    partial_at: int
+    silent: int = 0
+    pauses: int = 0
+    piece: int = 0
+    cut: deque[bytes] = field(default_factory=deque)
+    """Pieces before it that are not decoded yet."""
+    settled: list[str] = field(default_factory=list)
+    ending: str | None = None
+    """Text of the current piece, decoded within the pause that still lasts."""
+    text: str = ""
+    told: bool = False
+
+
+class Turns:
+    """The turns of one stream.
+
+    After each input the owner takes :meth:`messages` and :meth:`job`. While :attr:`waiting`, audio
+    is kept back: a window end must not run ahead of a text that is still to come.
+    """
+
+    def __init__(self) -> None:
+        """Begin with silence."""
+        self._heard = 0
+        self._shown = 0
+        self._index = 0
+        self._before: deque[bytes] = deque(maxlen=_BEFORE)
+        self._onset = 0
+        self._turn: _Turn | None = None
+        self._in_work: Job | None = None
+        self._messages: list[TurnInfo] = []
+        self._end: float | None = None
+        self.done = False
+        """Whether all that was sent is decoded and told, after :meth:`finish`."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a text must come before more audio is taken."""
+        turn = self._turn
+        return turn is not None and (turn.silent >= _PAUSE or len(turn.cut) >= _MAX_UNSETTLED)
+
+    def heard(self, chunk: bytes, probability: float) -> None:
+        """Take the next 512 samples and the probability of speech in them."""
+        self._heard += 1
+        if self._turn is None:
+            self._before.append(chunk)
+            self._onset = self._onset + 1 if probability >= _SPEECH_BEGINS else 0
+            if self._onset >= _ONSET:
+                self._begin()
+        else:
+            self._go_on(self._turn, chunk, probability)
+        if self._heard - self._shown >= _UPDATE and not self.waiting:
+            self._tell(TurnEvent.UPDATE)
+
+    def tick(self) -> None:
+        """Tell what was heard since the last message: for a client that has paused."""
+        if self._heard > self._shown and not self.waiting:
+            self._tell(TurnEvent.UPDATE)
+
+    def finish(self, samples: int) -> None:
+        """No audio follows; *samples* were sent in all. The last message is an ``Update``."""
+        self._end = samples / RATE
+        self._conclude()
+
+    def job(self, *, idle: bool) -> Job | None:
+        """Give what is to be decoded next, one at a time; partial text only for an idle model."""
+        turn = self._turn
+        if turn is None or self._in_work is not None:
+            return None
+        if turn.cut:
+            piece = turn.piece - len(turn.cut)
+            self._in_work = Job(turn.cut[0], True, piece, turn.pauses, self._heard)
+        elif self._wants_ending(turn):
+            self._in_work = Job(bytes(turn.audio), True, turn.piece, turn.pauses, self._heard)
+        elif idle and not turn.silent and self._heard >= turn.partial_at:
+            self._in_work = Job(bytes(turn.audio), False, turn.piece, turn.pauses, self._heard)
+        return self._in_work
+
+    def decoded(self, job: Job, text: str, seconds: float) -> None:
+        """Take the text of a job, which took *seconds* to decode."""
+        turn = self._turn
+        if turn is None or job is not self._in_work:
+            raise ValueError("this was not asked for")
+        self._in_work = None
+        text = " ".join(text.split())
+        turn.partial_at = job.at + max(_PARTIAL, math.ceil(3 * seconds / CHUNK))
+        if job.piece < turn.piece:
+            if turn.cut and job.piece == turn.piece - len(turn.cut) and job.pcm is turn.cut[0]:
+                turn.cut.popleft()
+                turn.settled.append(text)
+        else:
+            if job.must and job.pauses == turn.pauses:
+                turn.ending = text
+            self._show(turn, text)
+        self._conclude()
+
+    def messages(self) -> list[TurnInfo]:
+        """Take what is to be told, in order."""
+        told, self._messages = self._messages, []
+        return told
+
+    def _wants_ending(self, turn: _Turn) -> bool:
+        pause = turn.silent >= _DECODE_AHEAD or self._end is not None
+        return pause and turn.ending is None
+
+    def _begin(self) -> None:
+        self._onset = 0
+        began = (self._heard - _ONSET) * CHUNK
+        self._turn = _Turn(began, bytearray().join(self._before), self._heard - _ONSET + _PARTIAL)
+        self._before.clear()
+
+    def _go_on(self, turn: _Turn, chunk: bytes, probability: float) -> None:
+        turn.audio += chunk
+        if probability >= _SPEECH_GOES_ON:
+            if turn.silent:
+                turn.pauses += 1
+                turn.ending = None
+            turn.silent = 0
+        else:
+            turn.silent += 1
+        if turn.silent >= _PAUSE:
+            self._conclude()
+        elif len(turn.audio) >= _LONGEST * CHUNK_BYTES:
+            place = quietest(bytes(turn.audio), _CUT_FROM) * CHUNK_BYTES
+            turn.cut.append(bytes(turn.audio[:place]))
+            del turn.audio[:place]
+            turn.piece += 1
+            turn.ending = None
+
+    def _show(self, turn: _Turn, text: str) -> None:
+        text = " ".join(part for part in (*turn.settled, text) if part)
+        if not text or text == turn.text:
+            return
+        turn.text = text
+        self._tell(TurnEvent.UPDATE if turn.told else TurnEvent.START_OF_TURN)
+        turn.told = True
+
+    def _conclude(self) -> None:
+        """End the turn if it is over and its text is known; then the stream, if that is over."""
+        turn = self._turn
+        if turn is not None:
+            if turn.cut or turn.ending is None:
+                return
+            if turn.silent >= _PAUSE:
+                self._end_turn(turn)
+            elif self._end is None:
+                return
+        if self._end is not None and not self.done:
+            self._tell(TurnEvent.UPDATE)
+            self.done = True
+
+    def _end_turn(self, turn: _Turn) -> None:
+        # Where nothing but noise was taken for speech, there was no turn.
+        if turn.told:
+            self._tell(TurnEvent.END_OF_TURN)
+            self._index += 1
+        for at in range(-_BEFORE * CHUNK_BYTES, 0, CHUNK_BYTES):
+            self._before.append(bytes(turn.audio[at : at + CHUNK_BYTES or None]))
+        self._turn = None
+
+    def _tell(self, event: TurnEvent) -> None:
+        self._shown = self._heard
+        turn = self._turn
+        window = self._heard * CHUNK
+        spoken = turn is not None and bool(turn.text)
+        self._messages.append(
+            TurnInfo(
+                event=event,
+                turn_index=self._index,
+                audio_window_end=window if self._end is None else min(window, self._end),
+                transcript=turn.text if turn is not None else "",
+                first_word_start=turn.began if turn is not None and spoken else None,
+            )
+        )
+
+
+def quietest(pcm: bytes, first: int) -> int:
+    """Return the chunk, from *first* on, in the middle of the quietest 96 ms of linear16 audio."""
+    samples = array("h", pcm)
+    loudness = [
+        sum(map(mul, chunk, chunk))
+        for chunk in (
+            samples[at : at + CHUNK_SAMPLES]
+            for at in range(first * CHUNK_SAMPLES, len(samples), CHUNK_SAMPLES)
+        )
+    ]
+    places = range(max(1, len(loudness) - _QUIET + 1))
+    best = min(places, key=lambda at: (sum(loudness[at : at + _QUIET]), at))
+    return first + best + _QUIET // 2
