@@ -7,9 +7,9 @@ probability of speech; what should be decoded goes out as a :class:`Job`, its te
 
 ::
 
-    nothing said --two chunks of speech--> turn --0.5 s of pause--> ended --its text is known--> told
-                                            ^  | speech goes on
-                                            +--+
+    silence --two chunks of speech--> turn --0.5 s of pause--> ended --its text is known--> told
+                                       ^  | speech goes on
+                                       +--+
 """
 
 import math
@@ -39,6 +39,7 @@ _UPDATE: Final = 8
 _LONGEST: Final = int(10 / CHUNK)
 _CUT_FROM: Final = _LONGEST // 2
 _QUIET: Final = 3
+_LEFT: Final = 16
 _MAX_UNSETTLED: Final = 2
 
 
@@ -50,7 +51,7 @@ class Job:
     must: bool
     """Whether a turn waits for it; the others, partial text, are worth an idle model only."""
     piece: int
-    """Which piece of the turn it is; long turns are cut."""
+    """Which piece of the turn it is while that is still spoken; -1: one that was cut off."""
     pauses: int
     """How often speech had gone on after a pause: later audio makes it no end any more."""
     at: int
@@ -131,8 +132,7 @@ class Turns:
         if turn is None or self._in_work is not None:
             return None
         if turn.cut:
-            piece = turn.piece - len(turn.cut)
-            self._in_work = Job(turn.cut[0], True, piece, turn.pauses, self._heard)
+            self._in_work = Job(turn.cut[0], True, -1, turn.pauses, self._heard)
         elif self._wants_ending(turn):
             self._in_work = Job(bytes(turn.audio), True, turn.piece, turn.pauses, self._heard)
         elif idle and not turn.silent and self._heard >= turn.partial_at:
@@ -147,11 +147,10 @@ class Turns:
         self._in_work = None
         text = " ".join(text.split())
         turn.partial_at = job.at + max(_PARTIAL, math.ceil(3 * seconds / CHUNK))
-        if job.piece < turn.piece:
-            if turn.cut and job.piece == turn.piece - len(turn.cut) and job.pcm is turn.cut[0]:
-                turn.cut.popleft()
-                turn.settled.append(text)
-        else:
+        if turn.cut and job.pcm is turn.cut[0]:
+            turn.cut.popleft()
+            turn.settled.append(text)
+        elif job.piece == turn.piece:
             if job.must and job.pauses == turn.pauses:
                 turn.ending = text
             self._show(turn, text)
@@ -183,7 +182,8 @@ class Turns:
             turn.silent += 1
         if turn.silent >= _PAUSE:
             self._conclude()
-        elif len(turn.audio) >= _LONGEST * CHUNK_BYTES:
+        elif not turn.silent and len(turn.audio) >= _LONGEST * CHUNK_BYTES:
+            # Not within a pause: of mere silence the model makes a word.
             place = quietest(bytes(turn.audio), _CUT_FROM) * CHUNK_BYTES
             turn.cut.append(bytes(turn.audio[:place]))
             del turn.audio[:place]
@@ -238,7 +238,10 @@ class Turns:
 
 
 def quietest(pcm: bytes, first: int) -> int:
-    """Return the chunk, from *first* on, in the middle of the quietest 96 ms of linear16 audio."""
+    """Return the chunk, from *first* on, in the middle of the quietest 96 ms of linear16 audio.
+
+    The last 0.5 s stay together: what is left must not be a scrap.
+    """
     samples = array("h", pcm)
     loudness = [
         sum(map(mul, chunk, chunk))
@@ -246,7 +249,7 @@ def quietest(pcm: bytes, first: int) -> int:
             samples[at : at + CHUNK_SAMPLES]
             for at in range(first * CHUNK_SAMPLES, len(samples), CHUNK_SAMPLES)
         )
-    ]
+    ][:-_LEFT]
     places = range(max(1, len(loudness) - _QUIET + 1))
     best = min(places, key=lambda at: (sum(loudness[at : at + _QUIET]), at))
     return first + best + _QUIET // 2
