@@ -31,7 +31,8 @@ _SPEECH_BEGINS: Final = 0.5
 _SPEECH_GOES_ON: Final = 0.35
 # All of these in chunks.
 _ONSET: Final = 2
-_BEFORE: Final = 10
+# The onset, and 0.3 s before it.
+_BEFORE: Final = 9 + _ONSET
 _DECODE_AHEAD: Final = 6
 _PAUSE: Final = 16
 _PARTIAL: Final = 16
