@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "wav": BELOW_ALL,
     "keyterms": BELOW_ALL,
     "flux": BELOW_ALL,
+    "ear": BELOW_ALL | {"flux"},
     "utterance": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance"},
     "simulator": BELOW_ALL,

@@ -33,7 +33,7 @@ CONNECT_TIMEOUT: Final = 2.5
 LOAD_TIMEOUT: Final = 30.0
 """Seconds for the model to load: 0.5 s here, a slow card takes longer."""
 RESTART_EVERY: Final = 5.0
-"""Seconds between two starts of the process."""
+"""Seconds between two restarts of the process; the first is at once."""
 AHEAD: Final = 5.0
 """Seconds that may be sent ahead of what was heard; more waits, like at a full socket."""
 
@@ -126,7 +126,7 @@ class Ear:
     """The recogniser on this machine, shared by all utterances of a process.
 
     It starts with :meth:`start`, or the first :meth:`connect`; :meth:`close` ends it. A process
-    that ends by itself is started again by the next connection, at most every 5 s.
+    that ends by itself is started again by the next connection, at once, then at most every 5 s.
     """
 
     label: Final = LABEL
@@ -141,7 +141,7 @@ class Ear:
         self._model = model
         self._clock = clock
         self._process: _Child | None = None
-        self._started_at = float("-inf")
+        self._restarted_at = float("-inf")
 
     async def start(self) -> float:
         """Load the model; return the seconds that it took.
@@ -191,10 +191,11 @@ class Ear:
         process = self._process
         if process is not None and not process.over:
             return process
-        now = self._clock()
-        if process is not None and now - self._started_at < RESTART_EVERY:
-            raise process.error()
-        self._started_at = now
+        if process is not None:
+            now = self._clock()
+            if now - self._restarted_at < RESTART_EVERY:
+                raise process.error()
+            self._restarted_at = now
         self._process = _Child(
             (sys.executable, "-m", "wyoming_flux.ear.process", str(self._model.path))
         )

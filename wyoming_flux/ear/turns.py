@@ -168,7 +168,7 @@ class Turns:
 
     def _begin(self) -> None:
         self._onset = 0
-        began = (self._heard - _ONSET) * CHUNK
+        began = (self._heard - _ONSET) * CHUNK_SAMPLES / RATE
         self._turn = _Turn(began, bytearray().join(self._before), self._heard - _ONSET + _PARTIAL)
         self._before.clear()
 
@@ -225,7 +225,7 @@ class Turns:
     def _tell(self, event: TurnEvent) -> None:
         self._shown = self._heard
         turn = self._turn
-        window = self._heard * CHUNK
+        window = self._heard * CHUNK_SAMPLES / RATE
         spoken = turn is not None and bool(turn.text)
         self._messages.append(
             TurnInfo(
