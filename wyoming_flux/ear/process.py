@@ -21,8 +21,9 @@ from typing import Final, NoReturn
 from wyoming_flux.audio import AudioFormat, Converter
 from wyoming_flux.errors import WyomingFluxError
 
+from .detector import Detector, silero
 from .model import model_at
-from .native import Detector, Moonshine, Recogniser, silero
+from .native import Moonshine, Recogniser
 from .pipe import Kind, frame, read_frame, turn_to_bytes
 from .turns import CHUNK_BYTES, RATE, Job, Turns
 

@@ -32,11 +32,11 @@ _SPEECH_GOES_ON: Final = 0.35
 # All of these in chunks.
 _ONSET: Final = 2
 # The onset, and 0.3 s before it.
-_BEFORE: Final = 9 + _ONSET
+BEFORE: Final = 9 + _ONSET
 _DECODE_AHEAD: Final = 6
 _PAUSE: Final = 16
 _PARTIAL: Final = 16
-_UPDATE: Final = 8
+UPDATE_EVERY: Final = 8
 _LONGEST: Final = int(10 / CHUNK)
 _CUT_FROM: Final = _LONGEST // 2
 _QUIET: Final = 3
@@ -59,13 +59,37 @@ class Job:
     """The chunk until which it reaches."""
 
 
+@dataclass(slots=True)
+class Voice:
+    """Whether somebody speaks, and for how long not any more."""
+
+    speaking: bool = False
+    silent: int = 0
+    """Chunks since the last speech, while *speaking*."""
+    _onset: int = 0
+
+    def heard(self, probability: float) -> None:
+        """Take the probability of speech in the next chunk."""
+        if not self.speaking:
+            self._onset = self._onset + 1 if probability >= _SPEECH_BEGINS else 0
+            self.speaking = self._onset >= _ONSET
+        elif probability >= _SPEECH_GOES_ON:
+            self.silent = 0
+        else:
+            self.silent += 1
+
+    @property
+    def over(self) -> bool:
+        """Whether it is silent long enough for the end of a turn."""
+        return self.silent >= _PAUSE
+
+
 @dataclass(slots=True, eq=False)
 class _Turn:
     began: float
     audio: bytearray
     """The piece that is being spoken."""
     partial_at: int
-    silent: int = 0
     pauses: int = 0
     piece: int = 0
     cut: deque[bytes] = field(default_factory=deque)
@@ -89,8 +113,8 @@ class Turns:
         self._heard = 0
         self._shown = 0
         self._index = 0
-        self._before: deque[bytes] = deque(maxlen=_BEFORE)
-        self._onset = 0
+        self._before: deque[bytes] = deque(maxlen=BEFORE)
+        self._voice = Voice()
         self._turn: _Turn | None = None
         self._in_work: Job | None = None
         self._messages: list[TurnInfo] = []
@@ -102,19 +126,20 @@ class Turns:
     def waiting(self) -> bool:
         """Whether a text must come before more audio is taken."""
         turn = self._turn
-        return turn is not None and (turn.silent >= _PAUSE or len(turn.cut) >= _MAX_UNSETTLED)
+        return turn is not None and (self._voice.over or len(turn.cut) >= _MAX_UNSETTLED)
 
     def heard(self, chunk: bytes, probability: float) -> None:
         """Take the next 512 samples and the probability of speech in them."""
         self._heard += 1
-        if self._turn is None:
-            self._before.append(chunk)
-            self._onset = self._onset + 1 if probability >= _SPEECH_BEGINS else 0
-            if self._onset >= _ONSET:
-                self._begin()
+        paused = self._voice.silent > 0
+        self._voice.heard(probability)
+        if self._turn is not None:
+            self._go_on(self._turn, chunk, resumed=paused and not self._voice.silent)
         else:
-            self._go_on(self._turn, chunk, probability)
-        if self._heard - self._shown >= _UPDATE and not self.waiting:
+            self._before.append(chunk)
+            if self._voice.speaking:
+                self._begin()
+        if self._heard - self._shown >= UPDATE_EVERY and not self.waiting:
             self._tell(TurnEvent.UPDATE)
 
     def tick(self) -> None:
@@ -136,7 +161,7 @@ class Turns:
             self._in_work = Job(turn.cut[0], True, -1, turn.pauses, self._heard)
         elif self._wants_ending(turn):
             self._in_work = Job(bytes(turn.audio), True, turn.piece, turn.pauses, self._heard)
-        elif idle and not turn.silent and self._heard >= turn.partial_at:
+        elif idle and not self._voice.silent and self._heard >= turn.partial_at:
             self._in_work = Job(bytes(turn.audio), False, turn.piece, turn.pauses, self._heard)
         return self._in_work
 
@@ -163,27 +188,22 @@ class Turns:
         return told
 
     def _wants_ending(self, turn: _Turn) -> bool:
-        pause = turn.silent >= _DECODE_AHEAD or self._end is not None
+        pause = self._voice.silent >= _DECODE_AHEAD or self._end is not None
         return pause and turn.ending is None
 
     def _begin(self) -> None:
-        self._onset = 0
         began = (self._heard - _ONSET) * CHUNK_SAMPLES / RATE
         self._turn = _Turn(began, bytearray().join(self._before), self._heard - _ONSET + _PARTIAL)
         self._before.clear()
 
-    def _go_on(self, turn: _Turn, chunk: bytes, probability: float) -> None:
+    def _go_on(self, turn: _Turn, chunk: bytes, *, resumed: bool) -> None:
         turn.audio += chunk
-        if probability >= _SPEECH_GOES_ON:
-            if turn.silent:
-                turn.pauses += 1
-                turn.ending = None
-            turn.silent = 0
-        else:
-            turn.silent += 1
-        if turn.silent >= _PAUSE:
+        if resumed:
+            turn.pauses += 1
+            turn.ending = None
+        if self._voice.over:
             self._conclude()
-        elif not turn.silent and len(turn.audio) >= _LONGEST * CHUNK_BYTES:
+        elif not self._voice.silent and len(turn.audio) >= _LONGEST * CHUNK_BYTES:
             # Not within a pause: of mere silence the model makes a word.
             place = quietest(bytes(turn.audio), _CUT_FROM) * CHUNK_BYTES
             turn.cut.append(bytes(turn.audio[:place]))
@@ -205,7 +225,7 @@ class Turns:
         if turn is not None:
             if turn.cut or turn.ending is None:
                 return
-            if turn.silent >= _PAUSE:
+            if self._voice.over:
                 self._end_turn(turn)
             elif self._end is None:
                 return
@@ -218,9 +238,10 @@ class Turns:
         if turn.told:
             self._tell(TurnEvent.END_OF_TURN)
             self._index += 1
-        for at in range(-_BEFORE * CHUNK_BYTES, 0, CHUNK_BYTES):
+        for at in range(-BEFORE * CHUNK_BYTES, 0, CHUNK_BYTES):
             self._before.append(bytes(turn.audio[at : at + CHUNK_BYTES or None]))
         self._turn = None
+        self._voice = Voice()
 
     def _tell(self, event: TurnEvent) -> None:
         self._shown = self._heard
