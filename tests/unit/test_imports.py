@@ -25,9 +25,10 @@ ALLOWED: dict[str, set[str]] = {
     "flux": BELOW_ALL,
     "ear": BELOW_ALL | {"flux"},
     "utterance": BELOW_ALL | {"flux"},
+    "remote": BELOW_ALL | {"ear", "flux", "utterance"},
     "server": BELOW_ALL | {"flux", "utterance"},
     "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "utterance", "server", "simulator"},
+    "cli": BELOW_ALL | {"flux", "utterance", "remote", "ear", "server", "simulator"},
     "__main__": {"cli"},
     "custom_components": BELOW_ALL | {"flux", "utterance", "server"},
 }
