@@ -6,7 +6,7 @@ tells the transcript as ``EndOfTurn``. Few engines have text before the end, so 
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from wyoming_flux.audio import AudioFormat, Converter
@@ -67,7 +67,7 @@ class RemoteConnection:
         self.connect_ms = self._engine.connect_ms or 0.0
         self._messages.put_nowait(Connected())
         self._tasks = [
-            asyncio.create_task(self._watch(part()), name="engine stream")
+            asyncio.create_task(self._watch(part), name="engine stream")
             for part in (self._hear_all, self._answer_all)
         ]
 
@@ -122,11 +122,13 @@ class RemoteConnection:
         self._samples += len(pcm) // 2
         self._work.set()
 
-    async def _watch(self, part: Coroutine[Any, Any, None]) -> None:
+    async def _watch(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await part
+            await part()
         except WyomingFluxError as error:
-            self._lose(ConnectionLost(f"{self.host}: {error}"))
+            said = str(error)
+            # The engine's own words do not name it.
+            self._lose(ConnectionLost(said if self.host in said else f"{self.host}: {said}"))
 
     def _lose(self, error: ConnectionLost) -> None:
         if self._lost is None:
