@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from wyoming_flux.ear import Ear, EarConnection, Model, usable_model
+from wyoming_flux.ear.detector import best_detector
 from wyoming_flux.ear.process import MAX_STREAMS
+from wyoming_flux.ear.turns import CHUNK, CHUNK_BYTES, Voice
 from wyoming_flux.errors import ConnectionLost, EndpointBusy, FluxTimeout, Unreachable
 from wyoming_flux.flux.messages import (
     CLOSE_STREAM,
@@ -170,6 +172,18 @@ def noises() -> dict[str, bytes]:
     }
 
 
+def test_detector_finds_the_sentence() -> None:
+    """Silero hears where the sentence of a recording begins, and its end within half a second."""
+    pcm = audio(LIGHT)
+    detector, voice = best_detector(), Voice()
+    speaking = []
+    for at in range(0, len(pcm) - CHUNK_BYTES, CHUNK_BYTES):
+        voice.heard(detector.process_chunk(pcm[at : at + CHUNK_BYTES]))
+        speaking.append(voice.speaking and not voice.over)
+    assert speaking.index(True) * CHUNK == pytest.approx(0.5, abs=0.2)
+    assert sum(speaking) * CHUNK == pytest.approx(2.4, abs=0.2)
+
+
 async def test_makes_nothing_up(ear: Ear) -> None:
     """Silence, noises, hum, clicks and a melody are no text, which the model alone would give."""
     for kind, pcm in noises().items():
@@ -258,14 +272,6 @@ async def test_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     await ear.close()
 
 
-async def test_nothing_native_is_in_this_process(ear: Ear) -> None:
-    """The server itself loads neither library: their faults cannot reach it."""
-    await texts(ear, audio(LIGHT))
-    maps = Path("/proc/self/maps").read_text()
-    assert "libmoonshine" not in maps
-    assert "silero" not in maps
-
-
 async def test_signals_to_the_group_leave_it_to_us(ear: Ear) -> None:
     """Ctrl-C and SIGTERM to all processes do not end it: the last answers are still to come."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -276,23 +282,30 @@ async def test_signals_to_the_group_leave_it_to_us(ear: Ear) -> None:
 ORPHAN = """
 import asyncio, os, pathlib
 from wyoming_flux.ear import Ear, usable_model
+from wyoming_flux.settings import FluxSettings
 
 async def main():
     ear = Ear(usable_model())
     await ear.start()
-    print(pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
+    await ear.connect(FluxSettings(), timeout=30)
+    print(pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text())
+    print(pathlib.Path("/proc/self/maps").read_text(), flush=True)
     os._exit(1)
 
 asyncio.run(main())
 """
 
 
-def test_does_not_outlive_the_server() -> None:
-    """A server that ends without a word takes its ear with it."""
+def test_server_and_ear_are_two() -> None:
+    """The server loads nothing native of the ear; and when it just ends, so does the ear."""
     command = [sys.executable, "-c", ORPHAN]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    child, _, maps = done.stdout.partition("\n")
+    assert "libc" in maps
+    assert "moonshine" not in maps
+    assert "silero" not in maps
     try:
-        orphan = os.pidfd_open(int(done.stdout))
+        orphan = os.pidfd_open(int(child))
     except ProcessLookupError:
         return
     try:
