@@ -42,6 +42,8 @@ _CUT_FROM: Final = _LONGEST // 2
 _QUIET: Final = 3
 _LEFT: Final = 16
 _MAX_UNSETTLED: Final = 2
+# In ticks.
+_LIFE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +114,7 @@ class Turns:
         """Begin with silence."""
         self._heard = 0
         self._shown = 0
+        self._ticks = 0
         self._index = 0
         self._before: deque[bytes] = deque(maxlen=BEFORE)
         self._voice = Voice()
@@ -139,13 +142,21 @@ class Turns:
             self._before.append(chunk)
             if self._voice.speaking:
                 self._begin()
-        if self._heard - self._shown >= UPDATE_EVERY and not self.waiting:
+        due = self._heard - self._shown >= UPDATE_EVERY and not self._owes_ending
+        if due or self._voice.silent == _DECODE_AHEAD:
             self._tell(TurnEvent.UPDATE)
 
     def tick(self) -> None:
-        """Tell what was heard since the last message: for a client that has paused."""
-        if self._heard > self._shown and not self.waiting:
+        """A quarter of a second has passed: tell what was heard since the last message.
+
+        It is for a client that has paused; and while a text is waited for, what was kept back of
+        the pause is told bit by bit, as a sign of life.
+        """
+        self._ticks = self._ticks + 1 if self.waiting else 0
+        if self._heard > self._shown and not self._owes_ending and not self.waiting:
             self._tell(TurnEvent.UPDATE)
+        elif self._ticks % _LIFE == _LIFE - 1 and self._heard - 1 > self._shown:
+            self._tell(TurnEvent.UPDATE, min(self._shown + UPDATE_EVERY, self._heard - 1))
 
     def finish(self, samples: int) -> None:
         """No audio follows; *samples* were sent in all. The last message is an ``Update``."""
@@ -159,7 +170,7 @@ class Turns:
             return None
         if turn.cut:
             self._in_work = Job(turn.cut[0], True, -1, turn.pauses, self._heard)
-        elif self._wants_ending(turn):
+        elif self._owes_ending:
             self._in_work = Job(bytes(turn.audio), True, turn.piece, turn.pauses, self._heard)
         elif idle and not self._voice.silent and self._heard >= turn.partial_at:
             self._in_work = Job(bytes(turn.audio), False, turn.piece, turn.pauses, self._heard)
@@ -187,9 +198,11 @@ class Turns:
         told, self._messages = self._messages, []
         return told
 
-    def _wants_ending(self, turn: _Turn) -> bool:
+    @property
+    def _owes_ending(self) -> bool:
+        """Whether the text of a pause, or of the end of the stream, is not known yet."""
         pause = self._voice.silent >= _DECODE_AHEAD or self._end is not None
-        return pause and turn.ending is None
+        return self._turn is not None and pause and self._turn.ending is None
 
     def _begin(self) -> None:
         began = (self._heard - _ONSET) * CHUNK_SAMPLES / RATE
@@ -243,10 +256,10 @@ class Turns:
         self._turn = None
         self._voice = Voice()
 
-    def _tell(self, event: TurnEvent) -> None:
-        self._shown = self._heard
+    def _tell(self, event: TurnEvent, until: int | None = None) -> None:
+        self._shown = self._heard if until is None else until
         turn = self._turn
-        window = self._heard * CHUNK_SAMPLES / RATE
+        window = self._shown * CHUNK_SAMPLES / RATE
         spoken = turn is not None and bool(turn.text)
         self._messages.append(
             TurnInfo(

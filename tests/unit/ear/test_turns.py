@@ -121,9 +121,11 @@ def test_text_that_is_late_holds_the_audio_back() -> None:
     for number in range(56):
         turns.heard(chunk(number, 0.9 if number < 40 else 0.0), 0.9 if number < 40 else 0.0)
     assert turns.waiting
-    turns.messages()
-    turns.tick()
-    assert not turns.messages()
+    assert [turn.audio_window_end for turn in turns.messages()][-1] == 46 * CHUNK
+    for _ in range(20):
+        turns.tick()
+    # A sign of life each second, and never the end of the pause itself.
+    assert [turn.audio_window_end for turn in turns.messages()] == [54 * CHUNK, 55 * CHUNK]
     job = turns.job(idle=False)
     assert job is not None
     turns.decoded(job, "late", 1.0)
