@@ -166,7 +166,7 @@ class Ear:
         process.loaded()
         connection = process.open(settings.sample_rate)
         try:
-            await process.send(Kind.OPEN, connection.number, str(settings.sample_rate).encode())
+            process.tell(Kind.OPEN, connection.number, str(settings.sample_rate).encode())
             if not await _within(timeout, connection.opened):
                 # One that does not even say no is stuck in native code.
                 process.kill("it did not answer")
@@ -238,19 +238,23 @@ class _Child:
         self._connections[self._numbers] = connection
         return connection
 
+    def tell(self, kind: Kind, number: int, data: bytes = b"") -> None:
+        """Send a short frame at once."""
+        if self._stdin is not None:
+            self._stdin.write(frame(kind, number, data))
+
     async def send(self, kind: Kind, number: int, data: bytes = b"") -> None:
         """Send a frame; waits while the pipe is full."""
-        stdin = self._stdin
-        if stdin is not None:
-            stdin.write(frame(kind, number, data))
+        self.tell(kind, number, data)
+        if self._stdin is not None:
             # A pipe that broke is told by the end of the other one.
             with contextlib.suppress(OSError):
-                await stdin.drain()
+                await self._stdin.drain()
 
     def forget(self, number: int) -> None:
         """Tell nothing more to a connection, and let the ear know."""
-        if self._connections.pop(number, None) is not None and self._stdin is not None:
-            self._stdin.write(frame(Kind.CLOSE, number))
+        if self._connections.pop(number, None) is not None:
+            self.tell(Kind.CLOSE, number)
 
     def kill(self, reason: str) -> None:
         """End the process at once."""
@@ -275,8 +279,13 @@ class _Child:
         return self._process.stdin if self._process is not None and not self.over else None
 
     async def _run(self) -> None:
-        # Where this package was found, whatever path that was.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        # Without the server's tokens; and with this package, wherever it was found.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("WYOMING_FLUX_")
+        }
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         pipe = asyncio.subprocess.PIPE
         try:
             self._process = process = await asyncio.create_subprocess_exec(

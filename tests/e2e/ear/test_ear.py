@@ -223,10 +223,30 @@ async def test_process_that_keeps_dying_is_not_started_without_end() -> None:
 
 
 async def test_process_that_hangs_is_ended(ear: Ear) -> None:
-    """One that does not answer is a timeout once, and is replaced."""
+    """One that takes nothing and does not answer is a timeout once, and is ended for all."""
+    stuck = await ear.connect(FluxSettings())
     os.kill(process_of(ear), signal.SIGSTOP)
+
+    async def send() -> None:
+        while True:
+            await stuck.send_audio(bytes(2560))
+
+    sender = asyncio.create_task(send())
     with pytest.raises(FluxTimeout):
         await ear.connect(FluxSettings(), timeout=0.5)
+    _, end = await until_lost(stuck)
+    assert "it did not answer" in str(end)
+    with pytest.raises(ConnectionLost):
+        await sender
+
+
+async def test_tokens_stay_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ear's process is not given what the server's environment holds of ours."""
+    monkeypatch.setenv("WYOMING_FLUX_TOKEN", "a-token-of-a-test")
+    ear = Ear(usable_model())
+    await ear.start()
+    assert b"a-token-of-a-test" not in Path(f"/proc/{process_of(ear)}/environ").read_bytes()
+    await ear.close()
 
 
 async def test_sender_waits_for_the_ear(ear: Ear) -> None:
