@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "utterance": BELOW_ALL | {"flux"},
     "remote": BELOW_ALL | {"ear", "flux", "utterance"},
     "server": BELOW_ALL | {"flux", "utterance"},
-    "simulator": BELOW_ALL,
+    "simulator": BELOW_ALL | {"ear", "flux"},
     "cli": BELOW_ALL | {"flux", "utterance", "remote", "ear", "server", "simulator"},
     "__main__": {"cli"},
     "custom_components": BELOW_ALL | {"flux", "utterance", "server"},

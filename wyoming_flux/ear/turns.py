@@ -131,6 +131,11 @@ class Turns:
         turn = self._turn
         return turn is not None and (self._voice.over or len(turn.cut) >= _MAX_UNSETTLED)
 
+    @property
+    def voiced(self) -> bool:
+        """Whether there is speech in the last chunk."""
+        return self._voice.speaking and not self._voice.silent
+
     def heard(self, chunk: bytes, probability: float) -> None:
         """Take the next 512 samples and the probability of speech in them."""
         self._heard += 1

@@ -155,12 +155,28 @@ def test_one_loud_chunk_is_no_speech() -> None:
     assert not played.jobs
 
 
+def test_thresholds_of_speech() -> None:
+    """Two chunks at 0.5 begin a turn; 0.35 keeps it going, less is a pause."""
+    played = Played()
+    played.play([0.5] * 2 + [0.35] * 40)
+    assert not played.ends
+    played.play([0.34] * 16)
+    assert [turn.transcript for turn in played.ends] == [words(0, 41)]
+
+
 def test_partial_text_waits_for_an_idle_model() -> None:
     """While the model is busy with others only ends are asked for."""
     played = Played(idle=False)
     played.play([0.9] * 100 + [0.0] * 16)
     assert [job.must for job in played.jobs] == [True]
     assert played.ends[0].transcript == words(0, 99)
+
+
+def test_partial_text_every_half_second() -> None:
+    """Of a fast model partial text is asked for after each 16 chunks of speech."""
+    played = Played()
+    played.play([0.9] * 66)
+    assert [len(job.pcm) // CHUNK_BYTES for job in played.jobs] == [16, 32, 48, 64]
 
 
 def test_slow_model_is_asked_less_often() -> None:
