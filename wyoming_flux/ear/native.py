@@ -79,8 +79,13 @@ class Moonshine:
             raise OSError(
                 f"the model in {model.path} cannot be loaded ({self._error(self._handle)})"
             )
-        # A model under a wrong kind loads, and fails here.
-        self.decode(bytes(2 * RATE))
+        try:
+            # A model under a wrong kind loads, and fails here.
+            self.decode(bytes(2 * RATE))
+        except OSError as error:
+            raise OSError(
+                f"the model in {model.path} does not work as {model.kind}: {error}"
+            ) from None
 
     def decode(self, pcm: bytes) -> str:
         """Return the text of linear16 mono at 16 kHz. Raises ``OSError``."""

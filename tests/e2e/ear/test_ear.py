@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from wyoming_flux.ear import Ear, EarConnection, Model, usable_model
+from wyoming_flux.ear import Ear, EarConnection, Model, model_at, usable_model
 from wyoming_flux.ear.detector import best_detector
 from wyoming_flux.ear.process import MAX_STREAMS
 from wyoming_flux.ear.turns import CHUNK, CHUNK_BYTES, Voice
@@ -288,6 +288,16 @@ async def test_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     (damaged / "encoder_model.ort").write_bytes(b"not a model")
     ear = Ear(Model(damaged, "tiny"))
     with pytest.raises(Unreachable, match=r"does not run: .*tiny-en"):
+        await ear.start()
+    await ear.close()
+
+
+async def test_model_under_a_wrong_kind(tmp_path: Path) -> None:
+    """A folder whose name says another kind than its files are is a sentence at start."""
+    wrong = tmp_path / "base-en"
+    shutil.copytree(usable_model().path, wrong)
+    ear = Ear(model_at(wrong))
+    with pytest.raises(Unreachable, match="does not work as base"):
         await ear.start()
     await ear.close()
 
