@@ -23,6 +23,7 @@ CONNECT_TIMEOUT: Final = 2.5
 AHEAD: Final = 5.0
 """Seconds that may be sent ahead of what was heard; more waits, like at a full socket."""
 
+_TICK: Final = 0.25
 # Turns whose transcript is not there yet.
 _UNANSWERED: Final = 2
 _SPOKEN: Final = AudioFormat(RATE, 2, 1)
@@ -151,7 +152,13 @@ class RemoteConnection:
                     await self._end_turn()
                 await self._unanswered.put(None)
                 return
-            await self._work.wait()
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self._work.wait()
+            except TimeoutError:
+                # Of a client that has paused, the last samples as well.
+                if self._heard > self._told:
+                    self._tell(TurnEvent.UPDATE, "", self._window)
 
     async def _hear(self, chunk: bytes) -> None:
         self._heard += 1

@@ -94,6 +94,8 @@ def test_sentence() -> None:
     assert events[0] is TurnEvent.START_OF_TURN
     assert set(events[1:-1]) == {TurnEvent.UPDATE}
     assert played.told[-1].turn_index == 1
+    # Decoded from 0.3 s before the first voice.
+    assert len(played.jobs[0].pcm) == (9 + 16) * CHUNK_BYTES
 
 
 def test_decodes_ahead_of_the_end() -> None:
@@ -196,6 +198,8 @@ def test_long_speech_is_cut() -> None:
     played = Played()
     played.play([0.9] * 1500 + [0.0] * 16)
     assert max(len(job.pcm) for job in played.jobs) <= 10 * 32000
+    pieces = [job.pcm for job in played.jobs if job.must]
+    assert all(4.9 * 32000 <= len(piece) for piece in pieces[:-1])
     assert played.ends[0].transcript == words(0, 1499)
 
 

@@ -15,6 +15,7 @@ from wyoming.event import Event, async_read_event, async_write_event
 
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.ear.detector import Level, best_detector
+from wyoming_flux.ear.turns import CHUNK
 from wyoming_flux.errors import ConnectionLost, FluxTimeout, Unreachable
 from wyoming_flux.flux.messages import (
     CLOSE_STREAM,
@@ -208,6 +209,16 @@ async def test_nothing_is_asked_without_speech(engine) -> None:
     assert end.upstream_code == "1000"
     assert not ends(told)
     assert not other.events
+
+
+@pytest.mark.usefixtures("loud")
+async def test_client_that_pauses(engine) -> None:
+    """The window end of the last samples is told without further audio."""
+    connection = await Remote((await engine()).uri).connect(FluxSettings())
+    await sent(connection, sound(0.1))
+    assert await connection.receive() == Connected()
+    assert await connection.receive() == TurnInfo(TurnEvent.UPDATE, 0, 3 * CHUNK, "")
+    await connection.close()
 
 
 @pytest.mark.usefixtures("loud")
