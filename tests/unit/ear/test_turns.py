@@ -199,7 +199,7 @@ def test_long_speech_is_cut() -> None:
     played.play([0.9] * 1500 + [0.0] * 16)
     assert max(len(job.pcm) for job in played.jobs) <= 10 * 32000
     pieces = [job.pcm for job in played.jobs if job.must]
-    assert all(4.9 * 32000 <= len(piece) for piece in pieces[:-1])
+    assert all(len(piece) >= 4.9 * 32000 for piece in pieces[:-1])
     assert played.ends[0].transcript == words(0, 1499)
 
 
