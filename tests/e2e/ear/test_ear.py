@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -12,6 +13,7 @@ import sys
 import wave
 from array import array
 from collections.abc import AsyncIterator
+from difflib import SequenceMatcher
 from itertools import accumulate
 from math import pi, sin
 from pathlib import Path
@@ -117,6 +119,25 @@ async def test_hears_other_rates(ear: Ear) -> None:
     assert turns[-1].audio_window_end == pytest.approx(len(pcm) / 16000, abs=1e-3)
     ends = [turn.transcript for turn in turns if turn.event is TurnEvent.END_OF_TURN]
     assert "living room" in ends[0]
+
+
+READ = """
+It was the best of times it was the worst of times it was the age of wisdom it was the age of
+foolishness it was the epoch of belief it was the epoch of incredulity it was the season of light
+it was the season of darkness it was the spring of hope it was the winter of despair we had
+everything before us we had nothing before us we were all going direct to heaven we were all going
+direct the other way in short the period was so far like the present period that some of its
+noisiest authorities insisted on its being received for good or for evil in the superlative degree
+of comparison only
+"""
+
+
+async def test_hears_a_person_read(ear: Ear) -> None:
+    """44 s of a human voice, one sentence of 13 s among them: nine words of ten, in order."""
+    with wave.open(str(usable_model().path.parent / "two_cities.wav")) as file:
+        rate, pcm = file.getframerate(), file.readframes(file.getnframes())
+    heard = re.findall(r"[a-z']+", " ".join(await texts(ear, pcm, rate)).lower())
+    assert SequenceMatcher(None, READ.lower().split(), heard).ratio() > 0.9
 
 
 async def test_behaves_as_a_stream(ear: Ear) -> None:
