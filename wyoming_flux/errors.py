@@ -19,7 +19,8 @@
         ├── Unreachable         unreachable           no connection could be made
         │   └── CertificateInvalid  unreachable       the server could not prove who it is
         ├── FluxTimeout         timeout               connected, but no answer in time
-        └── ConnectionLost      connection-lost       the connection broke for good
+        ├── ConnectionLost      connection-lost       the connection broke for good
+        └── EndpointBusy        busy                  it hears as many as it can at once
 
 The message of each is one sentence that a person can act on. It never holds a token, a header or a
 query string. ``invalid-setting`` never travels over Wyoming: settings are checked before serving.
@@ -180,6 +181,12 @@ def one_line(text: str) -> str:
     """Return what another side wrote as one printable line of at most 200 characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+class EndpointBusy(EndpointError):
+    """The endpoint hears as many at once as it can; the next one is to be asked."""
+
+    code = "busy"
 
 
 def os_reason(error: BaseException) -> str:

@@ -25,11 +25,14 @@ ALLOWED: dict[str, set[str]] = {
     "names": BELOW_ALL,
     "minutes": BELOW_ALL,
     "flux": BELOW_ALL,
+    "ear": BELOW_ALL | {"flux"},
     "utterance": BELOW_ALL | {"flux"},
     "cloudflare": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance", "minutes"},
-    "simulator": BELOW_ALL,
-    "cli": BELOW_ALL | {"flux", "utterance", "cloudflare", "minutes", "server", "simulator"},
+    "remote": BELOW_ALL | {"ear", "flux", "utterance"},
+    "simulator": BELOW_ALL | {"ear", "flux"},
+    "cli": BELOW_ALL
+    | {"flux", "ear", "utterance", "remote", "cloudflare", "minutes", "server", "simulator"},
     "__main__": {"cli"},
     "custom_components": BELOW_ALL | {"flux", "utterance", "cloudflare", "minutes", "server"},
 }

@@ -73,6 +73,7 @@ def test_environments_have_what_the_project_requires() -> None:
     declared = {*PROJECT["dependencies"], *extras["zeroconf"], *extras["completion"]}
     listed = {line for line in text_of("requirements/library.in").splitlines() if line}
     assert declared <= listed
+    assert set(extras["local"]) <= set(text_of("requirements/dev.in").splitlines())
     simulator = Requirement(extras["simulator"][0])
     assert f"{simulator.name}{simulator.specifier}" in text_of("requirements/py311.in").splitlines()
 

@@ -8,7 +8,8 @@ from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber
 
 from .outcome import Display, Outcome
-from .player import Player, slices
+from .play import play
+from .player import Player
 from .recording import Recording
 
 
@@ -31,36 +32,9 @@ async def transcribe(
     converter = await asyncio.to_thread(Converter, source, flux.sample_rate)
     display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
     async with Transcriber([connector], flux, turn, on_partial=display.partial) as transcriber:
-
-        async def feed() -> None:
-            display.begin(recording.seconds)
-            async for chunk in player.chunks():
-                for piece in slices(chunk, source):
-                    await transcriber.send(converter.convert(piece))
-                if transcriber.done:
-                    return
-            await transcriber.send(converter.flush())
-            display.event("the audio ends")
-            transcriber.end()
-
-        async def end_early() -> None:
-            await ending.wait()
-            feeder.cancel()
-            transcriber.end()
-
-        feeder = asyncio.create_task(feed(), name="feed")
-        stopper = asyncio.create_task(end_early(), name="end early")
-        answer = asyncio.create_task(transcriber.result(), name="answer")
-        try:
-            await asyncio.wait((feeder, answer), return_when=asyncio.FIRST_COMPLETED)
-            if feeder.done() and not feeder.cancelled() and (fault := feeder.exception()):
-                raise fault
-            transcript = await answer
-            after_speech = player.after_speech_ms
-        finally:
-            for task in (feeder, stopper, answer):
-                task.cancel()
-            await asyncio.gather(feeder, stopper, answer, return_exceptions=True)
+        transcript, after_speech = await play(
+            transcriber, recording, player, display, ending=ending, converter=converter
+        )
         stats = transcriber.report
     display.event(f"transcript ({transcript.trigger})")
     return Outcome(
