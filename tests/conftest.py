@@ -26,6 +26,8 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.jump: tuple[float, float] | None = None
+        """When the process stands still, and for how long."""
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
@@ -33,6 +35,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             raise RuntimeError("deadlock: nothing is scheduled and nothing can happen")
         if not ready and timeout is not None:
             self.now += timeout
+        if self.jump is not None and self.now >= self.jump[0]:
+            self.now, self.jump = self.now + self.jump[1], None
         return ready
 
 

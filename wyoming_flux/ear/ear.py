@@ -94,7 +94,7 @@ class EarConnection:
         if isinstance(message, ConnectionLost):
             raise message
         if isinstance(message, TurnInfo):
-            self._heard = message.audio_window_end
+            self._heard = message.audio_window_end or self._heard
             self._taken.set()
         return message
 

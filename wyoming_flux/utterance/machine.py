@@ -110,6 +110,7 @@ class Machine:
         # How late the last finished turn's end was told: its last words may come again.
         self._seam_lag = 0
         self._retry_at = 0.0
+        self._fault_began = 0.0
         self._fault_since: float | None = 0.0
         self._failures = 0
         self._losses = 0
@@ -535,7 +536,8 @@ class Machine:
         """Rule 7: no timer for an attempt, but another one beside it, and a budget for all."""
         if self._t >= self._out_of_time:
             name = self._endpoints[self._pointer]
-            self._give_up(self._error or FluxTimeout(f"{name} could not be reached in time"))
+            error = FluxTimeout(f"{name} could not be reached in time")
+            self._give_up(error if self._trying else self._error)
         elif self._has_next and self._t - self._pointed_at >= rules.BESIDE_NEXT:
             self._point(self._pointer + 1)
             self._connect()
@@ -614,7 +616,10 @@ class Machine:
         self._stream = None
         self._events.append(Drop(stream.attempt))
         if self._fault_since is None:
-            self._fault_since = self._t - stream.owing
+            # Until something new was heard, it is the same fault that goes on.
+            new = self._furthest - self._fault_at >= self._n(rules.PROGRESS)
+            self._fault_began = self._t - stream.owing if new else self._fault_began
+            self._fault_since = self._fault_began
         self._fault_at = self._furthest
         self._pointed_at = self._t
         self._reconnect(stream, error)

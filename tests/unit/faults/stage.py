@@ -32,7 +32,6 @@ from .matrix import (
     Kind,
     Moment,
     expected,
-    is_so_far,
 )
 
 RATE = 16000
@@ -247,6 +246,12 @@ async def _quick(client: PlayingClient, text: str) -> str | None:
     return found
 
 
+def stand_still(at: float, seconds: float) -> None:
+    """Let the virtual clock run on without us: timers that are due run before what has come."""
+    loop = asyncio.get_running_loop()
+    loop.jumping.jump = (at, seconds)  # type: ignore[attr-defined]  # of the tests' own loop
+
+
 async def play(cell: Cell, stage: Stage, *, wait: float = 5.0) -> Result:
     """Play a cell: a turn before, the disturbed one, and a turn after, on one connection.
 
@@ -260,13 +265,15 @@ async def play(cell: Cell, stage: Stage, *, wait: float = 5.0) -> Result:
     leaves = cell.client is Client.DISCONNECTS
     late = cell.moment in (Moment.FINALISING, Moment.AFTER_ANSWER)
     began = loop.time()
+    if cell.stands_still is not None:
+        stand_still(began + cell.stands_still[0], cell.stands_still[1])
     await client.say(Transcribe().event(), AudioStart(**FORMAT).event())
     streaming = asyncio.create_task(
         stream(
             client,
             utterance(cell),
             pace=not cell.is_file,
-            stop=late if leaves else cell.client is not Client.STREAMS_ON,
+            stop=late if leaves else not cell.streams_on,
         )
     )
     if leaves and cell.moment is not Moment.AFTER_ANSWER:
@@ -288,7 +295,7 @@ async def play(cell: Cell, stage: Stage, *, wait: float = 5.0) -> Result:
         await stage.quiet()
         if result.text is None:
             result.seconds = loop.time() - began
-    elif cell.client is Client.STREAMS_ON:
+    elif cell.streams_on:
         # Assistants stop after the answer.
         streaming.cancel()
         await client.say(AudioStop().event())
@@ -315,10 +322,6 @@ def judge(cell: Cell, result: Result, *, slack: float = 0.0) -> None:
     match wanted.kind:
         case Kind.TEXT:
             assert (result.text, result.code) == (cell.text, None)
-        case Kind.SO_FAR:
-            assert result.code is None
-            assert result.text is not None
-            assert is_so_far(cell, result.text), result.text
         case Kind.ERROR:
             assert (result.text, result.code) == (None, wanted.code)
         case Kind.NOTHING:

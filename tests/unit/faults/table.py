@@ -12,6 +12,7 @@ END: Final = "<!-- end of the matrix -->"
 
 _TITLES: Final = {
     Client.STREAMS_ON: "The client streams on (assistants: Home Assistant, satellites)",
+    Client.LATE: "The same, and our process stands still for 3.2 s (swapped out, paused, blocked)",
     Client.STOPS_FIRST: "The client stops first (push to talk, or its own end of speech)",
     Client.WHOLE_FILE: "The client sends a whole file of two turns at once",
     Client.DISCONNECTS: "The client disconnects just after the fault",
