@@ -94,6 +94,7 @@ def test_sentence() -> None:
     assert events[0] is TurnEvent.START_OF_TURN
     assert set(events[1:-1]) == {TurnEvent.UPDATE}
     assert played.told[-1].turn_index == 1
+    assert [turn.audio_window_end for turn in played.told[:2]] == [8 * CHUNK, 16 * CHUNK]
     # Decoded from 0.3 s before the first voice.
     assert len(played.jobs[0].pcm) == (9 + 16) * CHUNK_BYTES
 
@@ -124,7 +125,10 @@ def test_text_that_is_late_holds_the_audio_back() -> None:
         turns.heard(chunk(number, 0.9 if number < 40 else 0.0), 0.9 if number < 40 else 0.0)
     assert turns.waiting
     assert [turn.audio_window_end for turn in turns.messages()][-1] == 46 * CHUNK
-    for _ in range(20):
+    turns.tick()
+    turns.tick()
+    assert not turns.messages()
+    for _ in range(18):
         turns.tick()
     # A sign of life each second, and never the end of the pause itself.
     assert [turn.audio_window_end for turn in turns.messages()] == [54 * CHUNK, 55 * CHUNK]
@@ -148,6 +152,19 @@ def test_noise_that_gives_no_text_is_no_turn() -> None:
     told = turns.messages()
     assert {turn.event for turn in told} == {TurnEvent.UPDATE}
     assert {turn.turn_index for turn in told} == {0}
+
+
+def test_text_that_stays_is_told_with_the_windows_alone() -> None:
+    """A decoding that changes nothing is no message of its own."""
+    turns = Turns()
+    for number in range(80):
+        turns.heard(chunk(number, 0.9), 0.9)
+        if (job := turns.job(idle=True)) is not None:
+            turns.decoded(job, "the same", 0.0)
+    told = [turn for turn in turns.messages() if turn.transcript]
+    assert [round((turn.audio_window_end - 0.512) / CHUNK) for turn in told] == list(
+        range(0, 65, 8)
+    )
 
 
 def test_one_loud_chunk_is_no_speech() -> None:
