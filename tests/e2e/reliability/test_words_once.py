@@ -29,6 +29,9 @@ from tests.support.scene import (
     transcribed,
 )
 
+# Alone some 30 s at most; a machine that does other things as well needs more.
+pytestmark = pytest.mark.timeout(240)
+
 Play = Callable[[], Awaitable[None]]
 
 SHORT = silence(0.2) + speak("turn on the living room light please")
