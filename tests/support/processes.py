@@ -91,9 +91,9 @@ class Process:
             self._news.set()
         self._news.set()
 
-    async def wait_for(self, pattern: str) -> str:
+    async def wait_for(self, pattern: str, *, patience: float = PATIENCE) -> str:
         """Wait for a line of the log; return its first group, or all of it."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while True:
                 for line in self.log:
                     if found := re.search(pattern, line):

@@ -4,7 +4,6 @@ Judged from outside: our processes, a client over a raw socket, a Flux that impo
 """
 
 import asyncio
-import re
 import signal
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +27,9 @@ from tests.support.scene import (
     transcribed,
 )
 
+# Alone some 30 s at most; a machine that does other things as well needs more.
+pytestmark = pytest.mark.timeout(240)
+
 Play = Callable[[], Awaitable[None]]
 
 
@@ -43,6 +45,8 @@ def dictation(words: int, per_turn: int, pause: float = 0.9) -> tuple[bytes, lis
 
 LONG = dictation(640, 8)
 """274 s in 80 turns."""
+MINUTE = dictation(96, 8)
+"""41 s in twelve turns, for a Flux at its usual pace."""
 BREATHLESS = dictation(640, 320)
 """225 s in two turns that are longer than what is kept for a replay."""
 
@@ -87,7 +91,7 @@ async def test_a_long_recording(tmp_path: Path) -> None:
         "every 15 s": (LONG, Behaviour(ingest=0, drop_after=15.0)),
         "every 60 s": (LONG, Behaviour(ingest=0, drop_after=60.0)),
         "every 60 s, lag by 0.8 s": (LONG, Behaviour(ingest=0, drop_after=60.0, window_lag=0.8)),
-        "every 60 s, no windows": (LONG, Behaviour(ingest=0, drop_after=60.0, window="missing")),
+        "every 15 s, no windows": (MINUTE, Behaviour(drop_after=15.0, window="missing")),
         "breathless, every 60 s": (BREATHLESS, Behaviour(ingest=0, drop_after=60.0)),
         "never": (LONG, Behaviour(ingest=0)),
     }
@@ -128,13 +132,15 @@ def endless_wav(pcm: bytes, size: int = 0xFFFFFFFF) -> bytes:
 async def test_a_wav_without_length_from_a_pipe(tmp_path: Path) -> None:
     """All sentences of a recording that comes through a pipe are heard, not the first alone."""
     judge = Judge()
-    inputs = {"ffmpeg": endless_wav(TURNS), "arecord": endless_wav(TURNS, 0x7FFFFFC0)}
+    # More than what is read ahead, so that the first turn ends long before the input does.
+    pcm, said = dictation(320, 8)
+    inputs = {"ffmpeg": endless_wav(pcm), "arecord": endless_wav(pcm, 0x7FFFFFC0)}
 
     async def play(name: str) -> None:
-        async with ForeignFlux() as flux:
+        async with ForeignFlux(Behaviour(ingest=20.0)) as flux:
             options = ("-", "--worker-url", flux.url)
             ran = await transcribe(*options, home=tmp_path, stdin=inputs[name])
-            judge.words(name, plain(ran.stdout), TURNS_WORDS, f"{ran.stderr}\n{flux.story()}")
+            judge.words(name, plain(ran.stdout), said, ran.stderr)
             judge.holds(name, ran.code == 0, f"exit {ran.code}: {ran.stderr}")
 
     await judge.all((name, partial(play, name)) for name in inputs)
@@ -217,7 +223,7 @@ async def test_messages_without_progress_are_no_life(tmp_path: Path) -> None:
         async with scene(tmp_path, Behaviour(talk=talk)) as stage:
             outcome = await stage.utter(SENTENCE, how)
             where = f"{talk}, {how}"
-            codes = {"connection-lost", "timeout"}
+            codes = {"connection-lost", "timeout", "not-flux"}
             judge.holds(where, outcome.answer.data.get("code") in codes, f"{outcome.words}")
             # More than half a second must be owed before anything is a fault.
             judge.within(where, outcome.took, 9.5 + 1.0, stage.story())
@@ -306,8 +312,11 @@ async def test_half_a_command_is_not_carried_out(tmp_path: Path) -> None:
             heard = outcome.words
             judge.holds(where, outcome.answer.kind == "transcript", f"{outcome.answer}")
             judge.holds(where, bool(heard) and is_part(heard, TURNS_WORDS), f"{heard}")
-            told = [line for line in stage.server.log if re.search(r"\bWARNING\b", line)]
-            judge.holds(where, bool(told), f"no warning: {stage.server.log}")
+            try:
+                # The line of an utterance comes when its connection is closed.
+                await stage.server.wait_for(r"\bWARNING\b", patience=5.0)
+            except TimeoutError:
+                judge.holds(where, False, f"no warning: {stage.server.log}")
 
     async def command(name: str) -> None:
         where = f"transcribe, {name}"

@@ -17,7 +17,7 @@ import pytest
 from tests.support.coded_audio import plain, silence
 from tests.support.foreign_behaviour import GOOD, Behaviour
 from tests.support.foreign_flux import ForeignFlux
-from tests.support.processes import Process, WyomingClient, transcribe, write_wav
+from tests.support.processes import Process, WyomingClient, write_wav
 from tests.support.scene import (
     MODES,
     SENTENCE,
@@ -30,6 +30,9 @@ from tests.support.scene import (
     seconds,
     transcribed,
 )
+
+# Alone some 30 s at most; a machine that does other things as well needs more.
+pytestmark = pytest.mark.timeout(240)
 
 Play = Callable[[], Awaitable[None]]
 
@@ -302,12 +305,10 @@ async def test_nobody_answers(tmp_path: Path) -> None:
             judge.within(where, outcome.took, 10.5, stage.story())
 
     async def command(name: str) -> None:
-        async with ForeignFlux(never[name]) as flux:
-            recording = write_wav(tmp_path / f"{flux.port}.wav", SENTENCE)
-            ran = await transcribe(str(recording), "--worker-url", flux.url, home=tmp_path)
-            judge.holds(f"transcribe, {name}", ran.code == 1, f"exit {ran.code}")
-            judge.holds(f"transcribe, {name}", len(ran.stderr.split()) > 5, ran.stderr)
-            judge.within(f"transcribe, {name}", ran.seconds, 12.0)
+        ran = await transcribed(tmp_path, SENTENCE, never[name])
+        judge.holds(f"transcribe, {name}", ran.code == 1, f"exit {ran.code}")
+        judge.holds(f"transcribe, {name}", len(ran.stderr.split()) > 5, ran.stderr)
+        judge.within(f"transcribe, {name}", ran.seconds, 11.5)
 
     plays: list[tuple[str, Play]] = [
         (f"{how} {name}", partial(play, name, how)) for name in never for how in ("live", "file")
