@@ -21,6 +21,7 @@ from wyoming_flux.server import (
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from . import command, configure
+from .notify import notify
 from .options import SERVE
 from .parser import Parser, add_options, make_parser
 from .values import Values
@@ -86,11 +87,13 @@ async def _serve(
         _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
         name = values.text("zeroconf")
         if name is not None:
-            from .announce import announced
+            from wyoming_flux.server.announce import announced
 
             await stack.enter_async_context(announced(server.uri, name))
+        notify("READY=1")
         await stopping.wait()
         _LOGGER.info("Stopping")
+        notify("STOPPING=1")
 
 
 def _on_signal(stopping: asyncio.Event) -> None:
