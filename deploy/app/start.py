@@ -96,6 +96,7 @@ def announce(supervisor: str, token: str, port: int, *, tries: int = 600) -> boo
             try:
                 tell(supervisor, token, uri)
             except urllib.error.HTTPError as error:
+                error.close()
                 _say(f"the Supervisor does not take {uri}: {error.code} {error.reason}")
                 return False
             except OSError as error:
