@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from wyoming_flux.errors import InvalidSetting
+
 from .address import parse_uri
 
 _LOGGER: Final = logging.getLogger(__name__)

@@ -94,7 +94,9 @@ def test_the_app_asks_for_nothing_it_does_not_need() -> None:
 
 def test_the_store_finds_one_app() -> None:
     """The Supervisor takes every config.yaml or config.json of a repository for an app."""
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     found = [
         path
         for path in files.stdout.splitlines()

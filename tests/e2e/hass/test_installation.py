@@ -39,8 +39,8 @@ def environment(tmp_path: Path) -> Path:
         subprocess.run(["cp", "-a", *names, str(target)], check=True)
     shutil.copy2(Path(sys.executable).parent / "uv", folder / "bin" / "uv")
     python = folder / "bin" / "python"
-    gone = subprocess.run([python, "-c", "import wyoming_flux"], cwd=folder, capture_output=True)
-    assert gone.returncode != 0
+    find = "import importlib.util as u; print(u.find_spec('wyoming_flux'))"
+    assert subprocess.check_output([python, "-c", find], cwd=folder) == b"None\n"
     return python
 
 

@@ -23,7 +23,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_a_service_is_ready_once_it_listens(systemd: socket.socket) -> None:
-    """systemd hears READY when clients can connect, and STOPPING when it is asked to end."""
+    """Systemd hears READY when clients can connect, and STOPPING when it is asked to end."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WYOMING_FLUX_")}
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "wyoming_flux", "serve", "--uri", "tcp://127.0.0.1:0"),

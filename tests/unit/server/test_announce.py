@@ -8,8 +8,8 @@ import pytest
 from zeroconf import IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from wyoming_flux.server.announce import announced, announced_addresses, instance_name
 from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.server.announce import announced, announced_addresses, instance_name
 
 
 @pytest.mark.parametrize(
