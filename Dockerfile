@@ -20,7 +20,7 @@ RUN --mount=type=bind,target=/src set -eu; \
     install --require-hashes --only-binary :all: --requirement "/src/requirements/$set.txt"; \
     wheel=$(find /src -maxdepth 1 -name 'wyoming_flux-*.whl'); \
     if [ -z "$wheel" ]; then \
-        /build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /src/requirements/image-build.txt; \
+        /build/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement /src/requirements/build.txt; \
         (cd /src && /build/bin/python -m hatchling build --target wheel --directory /tmp/wheel); \
         wheel=$(find /tmp/wheel -name '*.whl'); \
     fi; \

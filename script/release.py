@@ -57,7 +57,10 @@ def app(folder: Path, wheel: Path, version: str) -> Path:
     (target / "start.py").rename(_made(target / APP) / "start.py")
     shutil.copyfile(ROOT / "Dockerfile", target / "Dockerfile")
     shutil.copyfile(ROOT / ".dockerignore", target / ".dockerignore")
-    for path in (ROOT / "requirements").glob("image*.txt"):
+    sets = [
+        path for one in ("build", "image*") for path in (ROOT / "requirements").glob(f"{one}.txt")
+    ]
+    for path in sets:
         shutil.copyfile(path, _made(target / "requirements") / path.name)
     shutil.copyfile(wheel, target / wheel.name)
     return target
