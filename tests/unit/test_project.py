@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 COMMANDS = [
     *("setup", "install-python", "test", "lint", "format", "lock"),
-    *("image", "release", "lint-workflows"),
+    *("image", "release", "service", "lint-workflows"),
 ]
 
 
