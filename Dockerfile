@@ -39,6 +39,8 @@ RUN set -eu; mkdir -p /debs /image/var/lib/dpkg/status.d; cd /debs; \
         dpkg-deb --extract "$deb" /image; \
         dpkg-deb --field "$deb" >"/image/var/lib/dpkg/status.d/${deb%%_*}"; \
     done; \
+    # The byte code that the installation above has made of the same files.
+    (cd /usr/lib/python3.13 && find . -name __pycache__ -exec cp -a --parents -t /image/usr/lib/python3.13 {} +); \
     cd /image; \
     cp /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/; \
     ln -s python3.13 usr/bin/python3; \
@@ -47,7 +49,6 @@ RUN set -eu; mkdir -p /debs /image/var/lib/dpkg/status.d; cd /debs; \
         usr/lib/*/perl* usr/sbin var/log/*; \
     find usr/share/doc -not -name copyright -not -type d -delete; \
     find usr/share/doc -depth -type d -empty -delete; \
-    python3 -m compileall -q -s /image /image/usr/lib/python3.13; \
     mkdir -p opt var/lib/wyoming-flux; \
     cp -a /opt/wyoming-flux opt/; \
     ldconfig -r /image; \
