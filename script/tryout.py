@@ -96,6 +96,8 @@ class Image:
         users = (self.files / "etc/passwd").read_text().splitlines()
         self.ids = {line.split(":")[0]: ":".join(line.split(":")[2:4]) for line in users}
         self.user = self.ids[config["User"]]
+        # Which processor qemu plays, if it does.
+        self.environment |= {k: v for k, v in os.environ.items() if k == "QEMU_CPU"}
         self.data: Path | None = None
         self._state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.chown(self._state, *map(int, self.ids["flux"].split(":")))
