@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,12 @@ def app(folder: Path, wheel: Path, version: str) -> Path:
     config = re.sub(r"(?m)^version: .*$", f"version: {version}", config)
     (target / "config.yaml").write_text(config, "utf-8")
     (target / "start.py").rename(_made(target / APP) / "start.py")
-    shutil.copyfile(ROOT / "Dockerfile", target / "Dockerfile")
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    if "local" in project["optional-dependencies"]:
+        # The app has the recogniser of this machine; the Supervisor passes no arguments of ours.
+        dockerfile = dockerfile.replace("ARG EAR=0\n", "ARG EAR=1\n")
+    (target / "Dockerfile").write_text(dockerfile, "utf-8")
     shutil.copyfile(ROOT / ".dockerignore", target / ".dockerignore")
     sets = [
         path for one in ("build", "image*") for path in (ROOT / "requirements").glob(f"{one}.txt")
