@@ -19,7 +19,10 @@ import wyoming_flux
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-COMMANDS = ["setup", "install-python", "test", "lint", "format", "lock"]
+COMMANDS = [
+    *("setup", "install-python", "test", "lint", "format", "lock"),
+    *("image", "release", "service", "lint-workflows"),
+]
 
 
 def text_of(path: str) -> str:
@@ -35,6 +38,12 @@ def tracked(*patterns: str) -> list[str]:
     ).stdout.splitlines()
 
 
+def one(pattern: str, text: str) -> str:
+    """Return what all finds of a pattern have in common."""
+    (found,) = set(re.findall(pattern, text))
+    return str(found)
+
+
 # Every place that states the version, with how to read it there. A place that is gone fails.
 VERSIONS: dict[str, Callable[[], str]] = {
     "wyoming_flux/__init__.py": lambda: wyoming_flux.__version__,
@@ -48,6 +57,8 @@ VERSIONS: dict[str, Callable[[], str]] = {
         ]
         if requirement.startswith("wyoming-flux")
     ),
+    "Dockerfile": lambda: one(r"(?m)^ARG BUILD_VERSION=(.+)$", text_of("Dockerfile")),
+    "compose.yaml": lambda: one(r"(?m)image: ghcr\.io/.+:(.+)$", text_of("compose.yaml")),
     "worker/package.json": lambda: str(json.loads(text_of("worker/package.json"))["version"]),
     "worker/package-lock.json": lambda: str(
         json.loads(text_of("worker/package-lock.json"))["version"]
@@ -74,6 +85,11 @@ def test_environments_have_what_the_project_requires() -> None:
     listed = {line for line in text_of("requirements/library.in").splitlines() if line}
     assert declared <= listed
     assert set(extras["local"]) <= set(text_of("requirements/dev.in").splitlines())
+    image = {line for line in text_of("requirements/image.in").splitlines() if line}
+    assert {*PROJECT["dependencies"], *extras["zeroconf"]} <= image
+    # The extra `local`, where it is already there.
+    ear = text_of("requirements/image-ear.in").splitlines()
+    assert set(extras.get("local", ())) <= set(ear)
     simulator = Requirement(extras["simulator"][0])
     assert f"{simulator.name}{simulator.specifier}" in text_of("requirements/py311.in").splitlines()
 

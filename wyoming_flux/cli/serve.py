@@ -16,6 +16,7 @@ from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings,
 
 from . import minutes_file, options
 from .environment import Given
+from .notify import notify
 
 _LOGGER: Final = logging.getLogger(__name__)
 _GRACE: Final = 5.0
@@ -72,11 +73,13 @@ async def _serve(
         stack.push_async_callback(server.stop, _GRACE)
         _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
         if settings.zeroconf is not None:
-            from .announce import announced
+            from wyoming_flux.server.announce import announced
 
             await stack.enter_async_context(announced(server.uri, settings.zeroconf))
+        notify("READY=1")
         await stopping.wait()
         _LOGGER.info("Stopping")
+        notify("STOPPING=1")
 
 
 def _on_signal(stopping: asyncio.Event) -> None:

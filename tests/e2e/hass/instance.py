@@ -123,14 +123,22 @@ class Instance:
         port: int | None = None,
         custom: Sequence[Path] = (INTEGRATION,),
         debug: Sequence[str] = (),
+        python: Path = Path(sys.executable),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Take a folder for its configuration; ``debug`` names loggers that may say everything."""
+        """Take a folder for its configuration.
+
+        ``debug`` names loggers that may say everything, ``python`` the environment that has it,
+        ``variables`` more of the process's environment.
+        """
         self.folder = folder
         self.port = port or free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output.log"
         self._custom = custom
         self._debug = debug
+        self._python = python
+        self._variables = variables or {}
         self._headers: dict[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -165,10 +173,11 @@ class Instance:
         """Start the process, and wait until it answers."""
         # The machine's proxy must not see loopback traffic.
         environment = {**os.environ, "NO_PROXY": "127.0.0.1,localhost", "TZ": "UTC"}
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
+        environment["PATH"] = f"{self._python.parent}:{environment.get('PATH', '')}"
+        environment |= self._variables
         with self.output.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "homeassistant", "-c", str(self.folder)),
+                *(str(self._python), "-m", "homeassistant", "-c", str(self.folder)),
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 env=environment,

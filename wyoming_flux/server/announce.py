@@ -5,6 +5,7 @@ takes for another device, announces what it was told even if that is 0.0.0.0, an
 announcement back.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -42,7 +43,7 @@ async def announced(uri: str, name: str) -> AsyncIterator[None]:
     where = parse_uri(uri)
     if where.path is not None:
         raise InvalidSetting("zeroconf", "a Unix socket cannot be reached from the network")
-    addresses = announced_addresses(where.host)
+    addresses = await asyncio.to_thread(announced_addresses, where.host)
     info = ServiceInfo(
         _TYPE,
         f"{name}.{_TYPE}",

@@ -8,8 +8,8 @@ import pytest
 from zeroconf import IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from wyoming_flux.cli.announce import announced, announced_addresses, instance_name
 from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.server.announce import announced, announced_addresses, instance_name
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_never_the_unspecified_address(
 ) -> None:
     """0.0.0.0 means all addresses here, and nothing to others."""
     found = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")]
-    monkeypatch.setattr("wyoming_flux.cli.announce._interface_addresses", lambda: found)
+    monkeypatch.setattr("wyoming_flux.server.announce._interface_addresses", lambda: found)
     assert [str(one) for one in announced_addresses(bound)] == expected
 
 
 def test_a_machine_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to announce then, and nobody to hear it."""
-    monkeypatch.setattr("wyoming_flux.cli.announce._interface_addresses", list)
+    monkeypatch.setattr("wyoming_flux.server.announce._interface_addresses", list)
     with pytest.raises(InvalidSetting, match="no address in a network"):
         announced_addresses("0.0.0.0")
 
