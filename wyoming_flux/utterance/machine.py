@@ -344,7 +344,6 @@ class Machine:
 
     def _turn_info(self, stream: Stream, info: TurnInfo) -> None:
         if not stream.told:
-            self._fault_since = None
             self._events.append(Learnt(stream.endpoint, Fact.WORKS))
         was_blind = stream.blind
         stream.hear(info.audio_window_end, self._t)
@@ -355,6 +354,8 @@ class Machine:
         told = first is not None and not stream.blind
         word_at = stream.place(round(first * self._rate)) if told and first is not None else None
         self._changed(stream, self._texts.add(info, place, word_at, self._t))
+        if stream.progressed:
+            self._fault_since = None
         self._furthest = max(self._furthest, place)
         if self._furthest - self._fault_at >= self._n(rules.FRESH):
             # Rule 7: what comes now is another fault.
@@ -472,12 +473,12 @@ class Machine:
             self._check_twins(stream)
 
     def _is_stalled(self, stream: Stream) -> bool:
-        """Rule 5; before the first turn message rule 7's budget counts as well."""
+        """Rule 5; before the first progress rule 7's budget counts as well."""
         if not stream.owing:
             return False
         if stream.owing >= self._patience(stream):
             return True
-        if stream.told:
+        if stream.progressed:
             return False
         since = self._t if self._fault_since is None else self._fault_since
         return self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS)
@@ -494,7 +495,8 @@ class Machine:
             self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
             return
         name = self._endpoints[stream.endpoint]
-        if stream.garbage and not stream.told:
+        if stream.garbage and not stream.told and self._failures:
+            # Once may be chance.
             self._lose(stream, NotFlux(f"what answers at {name} does not send Flux messages"))
         else:
             self._lose(stream, FluxTimeout(f"{name} stopped answering in the middle of a turn"))

@@ -88,7 +88,9 @@ class Stream:
         else:
             self._move(min(round(window_end * self._rate), self.sent), t)
             self._watch_windows()
-        self.lag = self.unheard if self.lag is None else min(self.lag, self.unheard)
+        if self.heard:
+            # Not before: a window end that lags stands at 0 for a while.
+            self.lag = self.unheard if self.lag is None else min(self.lag, self.unheard)
 
     def talks(self, t: float) -> bool:
         """Whether messages come and come, and window ends do not move: those cannot be used."""

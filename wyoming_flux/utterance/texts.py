@@ -18,7 +18,7 @@ _FIRST_TEXT_DELAY: Final = 0.6
 _MAX_CHARACTERS: Final = 1_000_000
 _MAX_TURNS: Final = 10_000
 # Enough of a turn's end for the words that may be heard again.
-_TAIL_CHARACTERS: Final = 200
+_TAIL_CHARACTERS: Final = 600
 
 
 @dataclass(slots=True)

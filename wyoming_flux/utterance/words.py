@@ -6,10 +6,13 @@ from typing import Final
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
-MOST_REPEATED: Final = 4
-"""Words that the end of one stream may have in common with the beginning of the next."""
-TAIL: Final = 12
-"""Words that are kept of a text that another stream goes on with."""
+TAIL: Final = 40
+"""Words that are kept of what was understood, where another stream may hear some of it again."""
+_JOINT: Final = 12
+_NEAR: Final = 4
+"""A word alone is one that repeats if it is among so many last ones."""
+_SURE: Final = 3
+"""So many words that are the same are no chance, even behind one that was half heard."""
 # Words at a cut may be half heard: so many may be wrong on either side of what agrees.
 _SPOILT: Final = 3
 
@@ -32,16 +35,21 @@ def after(text: str, count: int) -> str:
 
 
 def repeated(tail: Sequence[str], text: str) -> tuple[int, list[str]]:
-    """Return how many leading words of the text repeat the end of *tail*, at most four.
+    """Return how many leading words of the text repeat the end of *tail*.
 
-    And what of that end is still to come, where the text is shorter than it.
+    And what of that end is still to come, where the text is shorter than it. Up to two words in
+    front may be half heard.
     """
     words = plain(text)
-    for count in range(min(MOST_REPEATED, len(tail)), 0, -1):
-        end = list(tail[-count:])
-        common = min(count, len(words))
-        if common and end[:common] == words[:common]:
-            return common, end[common:]
+    for skip in range(min(_SPOILT, len(words))):
+        for count in range(len(tail), 0, -1):
+            common = min(count, len(words) - skip)
+            end = list(tail[len(tail) - count :])
+            chance = skip or (common < count and count > _NEAR)
+            if chance and common < _SURE:
+                continue
+            if end[:common] == words[skip : skip + common]:
+                return skip + common, end[common:]
     return 0, []
 
 
@@ -51,7 +59,7 @@ def joint(tail: Sequence[str], text: str) -> tuple[int, int] | None:
     That is: how many words of the tail are wrong, and how many of the text were said before; None
     where the two share no two words.
     """
-    new = plain(text)[: TAIL + _SPOILT]
+    tail, new = tail[-_JOINT:], plain(text)[: _JOINT + _SPOILT]
     best: tuple[int, int, int] = (1, 0, 0)
     for drop in range(min(_SPOILT, len(tail)) + 1):
         kept = list(tail[: len(tail) - drop])

@@ -165,12 +165,15 @@ def test_the_tape_forgets() -> None:
         ("turn on the light", "Light. And close it.", "And close it."),
         ("turn on the light", "the light and more", "and more"),
         ("turn on the light", "on and on", "on and on"),
-        ("a b c d e", "a b c d e f", "a b c d e f"),
+        ("a b c d e", "a b c d e f", "f"),
+        ("a b c d e", "xx c d e f", "f"),
+        ("yes it is on now and so on", "yes", "yes"),
+        ("a b c d e", "xx e f", "xx e f"),
         ("turn on the light", "", ""),
     ],
 )
 def test_what_is_heard_twice_is_said_once(tail: str, text: str, rest: str) -> None:
-    """Up to four leading words that repeat the end of the turn before are dropped."""
+    """Leading words that repeat the end of the turn before are dropped."""
     found, _ = words.repeated(words.plain(tail), text)
     assert words.after(text, found) == rest
 
