@@ -110,7 +110,7 @@ class Machine:
         # How late the last finished turn's end was told: its last words may come again.
         self._seam_lag = 0
         self._retry_at = 0.0
-        self._fault_began = 0.0
+        self._fault_began: float | None = None
         self._fault_since: float | None = 0.0
         self._failures = 0
         self._losses = 0
@@ -377,7 +377,7 @@ class Machine:
             self._show(self._partials.update(self._texts.preview()))
             return
         stream.ended_heard = stream.heard
-        self._seam_lag = self._n(rules.LAG_BLIND) if stream.blind else stream.lag or 0
+        self._seam_lag = self._n(rules.LAG_BLIND) if stream.blind else stream.seam_lag
         self._show(self._partials.end_turn(change.ended))
         if not self._texts.any:
             self._text_since = None
@@ -620,7 +620,8 @@ class Machine:
         if self._fault_since is None:
             # Until something new was heard, it is the same fault that goes on.
             new = self._furthest - self._fault_at >= self._n(rules.PROGRESS)
-            self._fault_began = self._t - stream.owing if new else self._fault_began
+            if new or self._fault_began is None:
+                self._fault_began = self._t - stream.owing
             self._fault_since = self._fault_began
         self._fault_at = self._furthest
         self._pointed_at = self._t

@@ -66,6 +66,11 @@ class Stream:
         """Audio that was sent and not heard."""
         return self.sent - self.heard
 
+    @property
+    def seam_lag(self) -> int:
+        """How late it tells of an end; while its window ends stand at 0, all that is un-heard."""
+        return self.unheard if self.lag is None else self.lag
+
     def streamed(self, t: float) -> float:
         """Seconds since the first audio."""
         return 0.0 if self._first_audio_at is None else t - self._first_audio_at
