@@ -17,6 +17,11 @@ _READ: Final = 64 * 1024
 # arecord and sox announce about 2 GiB when they write into a pipe: they do not know the length.
 _OPEN_END: Final = 0x7FFF0000
 
+_MOMENT: Final = 0.3
+"""Seconds in which a microphone shows its pace."""
+_SPOKEN: Final = 1.0
+"""Audio that no microphone records within a moment."""
+
 ReadBytes = Callable[[], Awaitable[bytes]]
 
 
@@ -53,6 +58,23 @@ class Recording:
             self.seconds = announced / self.format.bytes_per_second
         return self
 
+    async def comes_fast(self) -> bool:
+        """Tell whether audio comes faster than anybody speaks: then it is no microphone.
+
+        Reads ahead for a moment; nothing is lost. Raises :class:`InvalidAudio`, ``OSError``.
+        """
+        enough = int(_SPOKEN * self.format.bytes_per_second)
+        try:
+            async with asyncio.timeout(_MOMENT):
+                while len(self._ready) < enough:
+                    data = await self._read_bytes()
+                    if not data:
+                        return True
+                    self._ready += self._reader.feed(data)
+        except TimeoutError:
+            return False
+        return True
+
     async def read(self) -> bytes:
         """Return the next PCM, ``b""`` at the end. Raises :class:`InvalidAudio`, ``OSError``."""
         ready, self._ready = self._ready, b""
@@ -73,12 +95,12 @@ async def open_recording(name: str, raw: AudioFormat, stack: AsyncExitStack) -> 
     if name != STDIN:
         file = stack.enter_context(await asyncio.to_thread(_open, name))
         return await Recording(name, _from_file(file), None).begin()
-    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-        read_bytes = _from_file(sys.stdin.buffer)
-    else:
-        read_bytes = await _from_pipe(stack)
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(sys.stdin.fileno())
+    # The loop can wait for these alone; a file, or /dev/null, never keeps anybody waiting.
+    read_bytes = await _from_pipe(stack) if waits else _from_file(sys.stdin.buffer)
     recording = await Recording(name, read_bytes, raw).begin()
-    recording.live = recording.seconds is None
+    recording.live = recording.seconds is None and waits and not await recording.comes_fast()
     return recording
 
 

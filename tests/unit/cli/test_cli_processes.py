@@ -164,6 +164,38 @@ async def test_standard_input_as_wav(how, run, start, wav, spoken, at) -> None:
     assert (result.code, result.out) == (0, f"{TEXT}\n")
 
 
+async def speak(process, pcm: bytes) -> None:
+    """Write as a microphone does: what it has recorded, and no more, until its pace was seen."""
+    recorded = 16_000
+    process.process.stdin.write(pcm[:recorded])
+    await process.wait_for("connecting to")
+    process.process.stdin.write(pcm[recorded:])
+    await process.process.stdin.drain()
+
+
+@pytest.mark.parametrize("header", ["raw", "endless"])
+async def test_what_comes_fast_is_no_microphone(header, run, wav, spoken, at) -> None:
+    """``ffmpeg … | wyoming-flux transcribe -`` is a file, though nobody knows its length."""
+    pcm = spoken(0.3, 1.6, 1.5, 1.6, 0.5)
+    if header == "endless":
+        whole = bytearray(Path(wav(pcm)).read_bytes())
+        whole[40:44] = struct.pack("<I", 0xFFFFFFFF)
+        pcm = bytes(whole)
+    result = await run("transcribe", "-", "--json", *at, stdin=pcm)
+    answer = json.loads(result.out)
+    assert answer["trigger"] == "audio-stop"
+    assert answer["audio_seconds"] >= 5.3, "all of it was sent"
+
+
+async def test_nothing_to_read(start, at) -> None:
+    """``transcribe - </dev/null`` ends with a sentence."""
+    with Path("/dev/null").open("rb") as nothing:
+        process = await start("transcribe", "-", *at, stdin=nothing.fileno())
+        result = await process.end()
+    assert result.code == 1
+    assert "no audio" in result.err
+
+
 @pytest.mark.parametrize("header", ["raw", "endless"])
 async def test_a_microphone_is_answered_while_it_is_open(header, start, wav, spoken, at) -> None:
     """``arecord | wyoming-flux transcribe -`` answers at the end of the turn, not of the audio."""
@@ -173,8 +205,8 @@ async def test_a_microphone_is_answered_while_it_is_open(header, start, wav, spo
         # What arecord writes into a pipe.
         whole[40:44] = struct.pack("<I", 0x7FFFFFFF)
         pcm = bytes(whole)
-    process = await start("transcribe", "-", "--json", *at)
-    process.process.stdin.write(pcm)
+    process = await start("transcribe", "-", "--json", "--verbose", *at)
+    await speak(process, pcm)
     async with asyncio.timeout(20):
         answer = json.loads(await process.process.stdout.read())
     assert answer["text"] == TEXT
@@ -185,8 +217,7 @@ async def test_a_microphone_is_answered_while_it_is_open(header, start, wav, spo
 async def test_ctrl_c_ends_the_microphone(start, spoken, at) -> None:
     """What was said before Ctrl-C is answered."""
     process = await start("transcribe", "-", "--verbose", *at)
-    process.process.stdin.write(spoken(0.3, 1.6))
-    await process.process.stdin.drain()
+    await speak(process, spoken(0.3, 1.6))
     await process.wait_for("words so far")
     process.process.send_signal(signal.SIGINT)
     async with asyncio.timeout(20):
