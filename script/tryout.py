@@ -216,6 +216,11 @@ def check_image(name: str, target: str, buildah: Sequence[str]) -> None:
         if target == "server":
             check(image, SIMULATED)
             return
+        # Without these the Supervisor does not know what it has pulled.
+        labels = {key: image.labels[f"io.hass.{key}"] for key in ("type", "version", "arch")}
+        assert labels["type"] == "app"
+        assert labels["version"] == image.labels["org.opencontainers.image.version"]
+        assert labels["arch"] in ("amd64", "aarch64")
         told: list[tuple[str, str, Any]] = []
         stack.enter_context(_supervisor(told))
         image.data = data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
