@@ -1,7 +1,8 @@
 """What a hold catches: ``python -m tests.bench.bench_hold``.
 
 A sentence with one pause, against a Flux on paper that ends a turn after 0.32 s of silence. The
-first words of a text trail speech: Flux's by about 0.6 s, of which 0.55 can be played here (docs/turns.md, rule 10).
+first words of a text trail speech: Flux's by about 0.6 s, of which 0.55 s can be played here
+(docs/turns.md, rule 10).
 """
 
 from collections.abc import Iterable
@@ -22,9 +23,7 @@ def longest_pause(hold: int) -> tuple[float, float]:
     for pause in PAUSES:
         speech = silence(0.3) + say(range(3), gap=0.06) + silence(pause) + say(range(3, 6))
         end = len(speech) / 2 / paper_flux.RATE
-        world = World(
-            paced(speech + silence(8.0)), None, settings=UtteranceSettings(hold=hold)
-        )
+        world = World(paced(speech + silence(8.0)), None, settings=UtteranceSettings(hold=hold))
         if world.play().text == " ".join(word(number) for number in range(6)):
             bridged, added = pause, world.answered_at - end
     return bridged, added

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 from tests.bench.load import Load
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("ours", "relay", "library")
+KINDS = ("ours", "relay", "relay-80", "relay-40", "relay-20", "library")
 STREAMS = (1, 10, 50, 100, 200)
 DESCRIBE = b'{"type": "describe", "version": "1.10.2"}\n'
 

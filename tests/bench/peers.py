@@ -1,10 +1,11 @@
 """What our server is measured against: the least that can be done, and the usual way to do it.
 
-``relay``: bytes in, WebSocket frames out, text back, nothing parsed. It even gathers bytes as we
-do before it sends a frame, because one for each chunk of a satellite would cost it far more.
+``relay``: bytes in, WebSocket frames out, text back, nothing parsed. It sends the same frames as
+our server: of 80 ms, and of 20 ms once there is text. ``relay-80``, ``relay-40`` and ``relay-20``
+always send frames of that length, which shows what the length of a frame costs.
 ``library``: an event handler of the wyoming library, written as its examples are.
 
-``python tests/bench/peers.py relay|library URL`` prints its port and serves until it is terminated.
+``python tests/bench/peers.py KIND URL`` prints its port and serves until it is terminated.
 """
 
 import argparse
@@ -18,6 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 FRAME = 2560
+BYTES_PER_MS = 32
+FRAME_IN_TEXT = 20 * BYTES_PER_MS
+_NO_TEXT = ('"transcript":""', '"transcript": ""')
 
 
 def open_flux(url: str) -> connect:
@@ -31,24 +35,31 @@ def open_flux(url: str) -> connect:
     )
 
 
-async def relay(url: str) -> int:
-    """Listen; return the port."""
+async def relay(url: str, frame: int | None = None) -> int:
+    """Listen; return the port. ``frame``: bytes of all frames; None: as our server has them."""
 
-    async def back(websocket: ClientConnection, writer: asyncio.StreamWriter) -> None:
+    async def back(
+        websocket: ClientConnection, writer: asyncio.StreamWriter, frames: list[int]
+    ) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                text = await websocket.recv()
-                writer.write(text if isinstance(text, bytes) else text.encode())
+                message = await websocket.recv()
+                text = message.decode() if isinstance(message, bytes) else message
+                writer.write(text.encode())
+                if frame is None:
+                    over = "EndOfTurn" in text or any(none in text for none in _NO_TEXT)
+                    frames[0] = FRAME if over else FRAME_IN_TEXT
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting = b""
+        frames = [frame or FRAME]
         with contextlib.suppress(ConnectionError, ConnectionClosed):
             async with open_flux(url) as websocket:
-                answers = asyncio.create_task(back(websocket, writer))
+                answers = asyncio.create_task(back(websocket, writer, frames))
                 try:
                     while data := await reader.read(65536):
                         waiting += data
-                        if len(waiting) >= FRAME:
+                        if len(waiting) >= frames[0]:
                             await websocket.send(waiting)
                             waiting = b""
                 finally:
@@ -130,10 +141,14 @@ async def library(url: str) -> int:
 async def main() -> None:
     """Serve until terminated."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("relay", "library"))
+    parser.add_argument("kind", choices=("relay", "relay-80", "relay-40", "relay-20", "library"))
     parser.add_argument("url")
     arguments = parser.parse_args()
-    port = await (relay if arguments.kind == "relay" else library)(arguments.url)
+    if arguments.kind == "library":
+        port = await library(arguments.url)
+    else:
+        length = arguments.kind.partition("-")[2]
+        port = await relay(arguments.url, int(length) * BYTES_PER_MS if length else None)
     print(f"Listening on tcp://127.0.0.1:{port}", file=sys.stderr, flush=True)
     await asyncio.Event().wait()
 
