@@ -90,8 +90,8 @@ class Machine:
         self._last = now
         self._beat = now + rules.BEAT
         self._t = 0.0
-        # The client: for how long nothing has come, its longest gap; why and where it ended.
-        self._silent = 0.0
+        # The client: since when nothing has come, its longest gap; why and where it ended.
+        self._silent_since = 0.0
         self._gap = 0.0
         self._ended: Trigger | None = None
         self._end = 0
@@ -120,6 +120,7 @@ class Machine:
         self._faults: list[tuple[int, WyomingFluxError]] = []
         self._best = ("", 0)
         # An assistant's limits: seconds listened to a stream that speaks; until when to hold.
+        self._accounted = 0.0
         self._listened = 0.0
         self._text_since: float | None = None
         self._hold_for = settings.effective_hold(flux.sensitivity) / 1000
@@ -156,6 +157,11 @@ class Machine:
         # Never at once: what is due may be short of its time by a rounding error.
         return max(due, self._last + 0.001)
 
+    @property
+    def decided(self) -> bool:
+        """Whether there are events to be carried out."""
+        return bool(self._events)
+
     def events(self) -> list[Event]:
         """Return what is to be carried out, in order, each once."""
         events, self._events = self._events, []
@@ -171,8 +177,8 @@ class Machine:
         if self._ended is not None:
             self._cut += len(pcm) // WIDTH
             return
-        self._gap = max(self._gap, self._silent)
-        self._silent = 0.0
+        self._gap = max(self._gap, self._t - self._silent_since)
+        self._silent_since = self._t
         self._tape.append(pcm)
         if self._limit is not None and self._tape.end > self._limit[0]:
             at, trigger = self._limit
@@ -259,6 +265,7 @@ class Machine:
     def tick(self, now: float) -> None:
         """Do what is due."""
         self._advance(now)
+        self._account()
         self._beat = self._last + rules.BEAT
         stream = self._stream
         if self.answered:
@@ -282,7 +289,6 @@ class Machine:
             return None
         if stream.unheard >= self._n(rules.MAX_UNHEARD):
             return None
-        self._advance(now)
         frame = self._client_frame(stream)
         if not frame and self.state is State.DRAINING:
             end = self._stream_end(stream)
@@ -292,24 +298,28 @@ class Machine:
             frame = stream.next_silence(end, self._frame)
         if not frame:
             return None
+        self._advance(now)
         stream.send(frame, self._t)
         return frame
 
     # --- time, and where the audio stands --------------------------------------------------
 
     def _advance(self, now: float) -> None:
-        step = min(now - self._last, rules.STEP)
-        if step <= 0:
-            return
-        self._last = now
-        self._t += step
+        step = now - self._last
+        if step > 0:
+            self._last = now
+            self._t += min(step, rules.STEP)
+
+    def _account(self) -> None:
+        """Count for how long the client is silent, Flux owes, and it is listened to."""
         owes = self._owed > self._n(rules.OWED)
-        if not owes and self._ended is None and self.room:
-            self._silent += step
+        if owes or self._ended is not None or not self.room:
+            self._silent_since = self._t
         if (stream := self._stream) is not None:
-            stream.owing = stream.owing + step if owes else 0.0
+            stream.account(self._t, owes=owes)
             if stream.told:
-                self._listened += step
+                self._listened += self._t - self._accounted
+        self._accounted = self._t
 
     def _n(self, seconds: float) -> int:
         return int(seconds * self._rate)
@@ -453,7 +463,7 @@ class Machine:
         limit = rules.SILENT_BEFORE_TEXT
         if self._texts.any:
             limit = min(rules.SILENT + self._gap, rules.SILENT_MOST)
-        if self._silent >= limit:
+        if self._t - self._silent_since >= limit:
             self._finish_client(Trigger.NO_AUDIO, self._tape.end)
 
     def _check_stream(self, stream: Stream) -> None:
@@ -474,9 +484,10 @@ class Machine:
 
     def _is_stalled(self, stream: Stream) -> bool:
         """Rule 5; before the first progress rule 7's budget counts as well."""
-        if not stream.owing:
+        owing = stream.owing(self._t)
+        if not owing:
             return False
-        if stream.owing >= self._patience(stream):
+        if owing >= self._patience(stream):
             return True
         if stream.progressed:
             return False
@@ -621,7 +632,7 @@ class Machine:
             # Until something new was heard, it is the same fault that goes on.
             new = self._furthest - self._fault_at >= self._n(rules.PROGRESS)
             if new or self._fault_began is None:
-                self._fault_began = self._t - stream.owing
+                self._fault_began = self._t - stream.owing(self._t)
             self._fault_since = self._fault_began
         self._fault_at = self._furthest
         self._pointed_at = self._t

@@ -39,8 +39,7 @@ class Stream:
         self.garbage = False
         """Whether it said what is no message of Flux."""
         self.progressed = False
-        self.owing = 0.0
-        """How long more than half a second has been owed without progress."""
+        self._owes_since: float | None = None
         self.changed_heard = 0
         """Where the text changed last."""
         self.ended_heard = -1
@@ -105,14 +104,25 @@ class Stream:
     def go_blind(self, t: float) -> None:
         """Estimate by time, from now on, how far it hears."""
         self.blind = True
-        self.owing = 0.0
+        self._owes_since = None
         self._move(min(self.sent, self._n(self.streamed(t))), t)
+
+    def account(self, t: float, *, owes: bool) -> None:
+        """Take note whether more than half a second is owed."""
+        if not owes:
+            self._owes_since = None
+        elif self._owes_since is None:
+            self._owes_since = t
+
+    def owing(self, t: float) -> float:
+        """Return for how long more than half a second has been owed without progress."""
+        return 0.0 if self._owes_since is None else t - self._owes_since
 
     def progress(self, t: float) -> None:
         """Take note that it heard further, or understood more."""
         self._progress_heard = self.heard
         self.progressed = True
-        self.owing = 0.0
+        self._owes_since = None
 
     def _watch_windows(self) -> None:
         """Rule 4: count messages whose windows do not move while much is un-heard."""

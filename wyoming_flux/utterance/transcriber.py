@@ -94,6 +94,8 @@ class _Attempt:
         self.live = True
         """Whether the machine still wants to hear of it."""
         self.proof: Drop | None = None
+        self.connection: Connection | None = None
+        self.sending = False
         self.work = asyncio.Event()
         self.receiver: asyncio.Task[None] | None = None
 
@@ -123,8 +125,12 @@ class Transcriber:
         self._attempts: dict[int, _Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        # The attempt whose connection is open.
+        self._live: _Attempt | None = None
         self._room = asyncio.Event()
-        self._outcome: asyncio.Future[Transcript | WyomingFluxError] = self._loop.create_future()
+        self._room.set()
+        self._known = asyncio.Event()
+        self._outcome: Transcript | WyomingFluxError | None = None
         self._answer: Answer | None = None
         self._audio_at: float | None = None
         self._after_audio: float | None = None
@@ -163,7 +169,12 @@ class Transcriber:
             return
         self._audio_at = self._loop.time()
         machine.feed(pcm, self._audio_at)
-        self._obey()
+        if machine.decided:
+            self._obey()
+        attempt = self._live
+        if attempt is not None and not attempt.sending:
+            # Here, not in the sender's own task: each switch costs as much as a frame.
+            await self._send_on(attempt)
         while not machine.room and not self._closed:
             self._room.clear()
             await self._room.wait()
@@ -181,7 +192,7 @@ class Transcriber:
     @property
     def done(self) -> bool:
         """Whether the result, or the error, is known."""
-        return self._outcome.done()
+        return self._known.is_set()
 
     async def result(self) -> Transcript:
         """Wait for the transcript; something may be missing in it.
@@ -190,16 +201,19 @@ class Transcriber:
         the transcriber was closed before.
         """
         self.start()
-        outcome = await asyncio.shield(self._outcome)
+        await self._known.wait()
+        outcome = self._outcome
         if isinstance(outcome, WyomingFluxError):
             # Raised once per caller: without this the tracebacks would pile up.
             raise outcome.with_traceback(None)
+        if outcome is None:
+            raise asyncio.CancelledError("the transcriber was closed")
         return outcome
 
     async def close(self) -> None:
         """Give up: close Flux, end everything that was begun; idempotent, at most some seconds."""
         self._closed = True
-        self._outcome.cancel()
+        self._known.set()
         self._room.set()
         self._stop()
         while self._tasks:
@@ -299,17 +313,17 @@ class Transcriber:
         if self._audio_at is not None:
             self._after_audio = self._loop.time() - self._audio_at
         if answer.error is not None and not answer.text:
-            self._outcome.set_result(answer.error)
+            self._outcome = answer.error
         else:
-            transcript = Transcript(answer.text, answer.trigger, answer.missing, answer.error)
-            self._outcome.set_result(transcript)
+            self._outcome = Transcript(answer.text, answer.trigger, answer.missing, answer.error)
+        self._known.set()
 
     def _fail(self, err: Exception) -> None:
         """Tell a fault of ours to the log and to the client, and leave nothing behind."""
         _LOGGER.error("unexpected error in an utterance", exc_info=err)
         if not self._closed and not self.done:
-            error = Internal("an internal error happened; the log of wyoming-flux has it")
-            self._outcome.set_result(error)
+            self._outcome = Internal("an internal error happened; the log of wyoming-flux has it")
+            self._known.set()
         self._stop()
 
     def _stop(self) -> None:
@@ -340,6 +354,8 @@ class Transcriber:
         # A cancelled task may take one more step, so it is also told that its time is over; the
         # one that runs just now goes on to close its connection, undisturbed.
         attempt.live = False
+        if self._live is attempt:
+            self._live = None
         attempt.proof = drop if drop.prove is not None else None
         if attempt.receiver is not None and attempt.receiver is not asyncio.current_task():
             attempt.receiver.cancel()
@@ -369,9 +385,11 @@ class Transcriber:
     async def _converse(self, attempt: _Attempt, connection: Connection) -> None:
         machine = self._begun()
         number = attempt.number
-        sender = self._spawn(self._send(attempt, connection), f"flux sender {number}")
+        sender = self._spawn(self._send(attempt), f"flux sender {number}")
         try:
             machine.opened(number, connection.facts, self._loop.time())
+            if attempt.live:
+                attempt.connection, self._live = connection, attempt
             self._obey()
             while attempt.live:
                 message = await connection.receive()
@@ -399,26 +417,38 @@ class Transcriber:
         finally:
             await connection.close()
 
-    async def _send(self, attempt: _Attempt, connection: Connection) -> None:
-        machine = self._begun()
+    async def _send(self, attempt: _Attempt) -> None:
+        """Send what is due for another reason than that audio came."""
         try:
             while attempt.live:
-                # Cleared first: what arrives while a frame is on its way must wake us again.
+                # Cleared first: what comes up while a frame is on its way must wake us again.
                 attempt.work.clear()
-                while (data := machine.next_to_send(attempt.number, self._loop.time())) is not None:
-                    if isinstance(data, str):
-                        await connection.send_control(data)
-                    else:
-                        self._sent += len(data)
-                        await connection.send_audio(data)
-                    if machine.room:
-                        self._room.set()
+                if not attempt.sending:
+                    await self._send_on(attempt)
                 await attempt.work.wait()
+        except Exception as err:
+            self._fail(err)
+
+    async def _send_on(self, attempt: _Attempt) -> None:
+        """Send all that the machine has to send now."""
+        machine, connection = self._begun(), attempt.connection
+        if connection is None:
+            return
+        attempt.sending = True
+        try:
+            while (data := machine.next_to_send(attempt.number, self._loop.time())) is not None:
+                if isinstance(data, str):
+                    await connection.send_control(data)
+                else:
+                    self._sent += len(data)
+                    await connection.send_audio(data)
+                if not self._room.is_set() and machine.room:
+                    self._room.set()
         except EndpointError as err:
             machine.lost(attempt.number, err, self._loop.time())
             self._obey()
-        except Exception as err:
-            self._fail(err)
+        finally:
+            attempt.sending = False
 
 
 def _as_endpoint_error(error: WyomingFluxError) -> EndpointError:
