@@ -357,6 +357,8 @@ class Machine:
             self._events.append(Learnt(stream.endpoint, Fact.WORKS))
         was_blind = stream.blind
         stream.hear(info.audio_window_end, self._t)
+        if stream.talks(self._t, since=rules.STALL):
+            stream.go_blind(self._t)
         if stream.blind and not was_blind:
             self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
         place = stream.place(stream.heard)
@@ -671,7 +673,8 @@ class Machine:
         since = texts.open_since
         if since is None:
             return max(floor, heard - self._n(rules.REPLAY_BEFORE_TEXT)), False
-        if heard - since > self._n(rules.LONG_TURN):
+        again = self._losses > 0 and heard - since > self._n(rules.LONG_AGAIN)
+        if again or heard - since > self._n(rules.LONG_TURN):
             return max(floor, heard - self._n(rules.REPLAY_LONG)), True
         begin = texts.empty_until - self._n(rules.REPLAY_BEFORE_TEXT)
         if texts.word_at is not None:

@@ -48,7 +48,7 @@ FLUSHED: Final = (1000, 1005, 1006)
 """Codes of a close that follows ``CloseStream`` (reference: flux-protocol, 2.2)."""
 
 BLIND_INFOS: Final = 8
-"""So many messages whose window ends moved less than half a second, instead of a stall."""
+"""So many messages, for as long as a stall, whose window ends moved less than half a second."""
 BLIND_UNHEARD: Final = 1.0
 BLIND_MOVED: Final = 0.5
 BLIND_PAUSE: Final = 1.0
@@ -64,6 +64,8 @@ LAG_BLIND: Final = 1.5
 """A lag from which on the next stream may hear a finished turn's end again; without windows."""
 LONG_TURN: Final = 30.0
 """An open turn with more text than this is not heard again whole."""
+LONG_AGAIN: Final = 8.0
+"""The same where hearing it again whole has just failed: perhaps no stream lives so long."""
 FREEZE: Final = 3.0
 """Its text of so long ago stays: the end of a text is revised most."""
 REPLAY_LONG: Final = 6.0

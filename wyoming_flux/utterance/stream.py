@@ -51,6 +51,7 @@ class Stream:
         self._first_audio_at: float | None = None
         self._told_at = t
         self._moved = 0
+        self._stands_since = t
         self._infos = 0
         self._behind = 0
         self._stood_at = t
@@ -91,15 +92,16 @@ class Stream:
             self._move(min(self.sent, self._n(self.streamed(t))), t)
         else:
             self._move(min(round(window_end * self._rate), self.sent), t)
-            self._watch_windows()
+            self._watch_windows(t)
         if self.heard:
             # Not before: a window end that lags stands at 0 for a while.
             self.lag = self.unheard if self.lag is None else min(self.lag, self.unheard)
 
-    def talks(self, t: float) -> bool:
-        """Whether messages come and come, and window ends do not move: those cannot be used."""
+    def talks(self, t: float, *, since: float = 0.0) -> bool:
+        """Whether messages have come for so long, and window ends do not move with them."""
         lately = t - self._told_at < rules.BLIND_PAUSE
-        return lately and self._infos >= rules.BLIND_INFOS and not self.blind
+        many = self._infos >= rules.BLIND_INFOS and t - self._stands_since >= since
+        return lately and many and not self.blind
 
     def go_blind(self, t: float) -> None:
         """Estimate by time, from now on, how far it hears."""
@@ -124,12 +126,14 @@ class Stream:
         self.progressed = True
         self._owes_since = None
 
-    def _watch_windows(self) -> None:
+    def _watch_windows(self, t: float) -> None:
         """Rule 4: count messages whose windows do not move while much is un-heard."""
         moved = self.heard - self._moved >= self._n(rules.BLIND_MOVED)
         if moved or self.unheard <= self._n(rules.BLIND_UNHEARD):
             self._moved, self._infos = self.heard, 0
         else:
+            if not self._infos:
+                self._stands_since = t
             self._infos += 1
 
     def _move(self, heard: int, t: float) -> None:
