@@ -1,4 +1,4 @@
-"""Writes the fault matrix into ``docs/reliability.md``: ``python -m tests.unit.faults.table``."""
+"""Writes the fault matrix into ``docs/fault-matrix.md``: ``python -m tests.unit.faults.table``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.unit.faults.matrix import CELLS, TROUBLES, Cell, Client, Kind, Moment, expected
 
-DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "reliability.md"
+DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "fault-matrix.md"
 BEGIN: Final = "<!-- matrix: made by `python -m tests.unit.faults.table`, held by the tests -->"
 END: Final = "<!-- end of the matrix -->"
 

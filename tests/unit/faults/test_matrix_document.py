@@ -4,7 +4,7 @@ from tests.unit.faults.table import BEGIN, DOCUMENT, END, current
 
 
 def test_document_is_current() -> None:
-    """``docs/reliability.md`` has today's matrix; the command in it makes it anew."""
+    """``docs/fault-matrix.md`` has today's matrix; the command in it makes it anew."""
     document = DOCUMENT.read_text("utf-8")
     assert document.count(BEGIN) == document.count(END) == 1
     assert document == current(document), "run .venv/bin/python -m tests.unit.faults.table"
