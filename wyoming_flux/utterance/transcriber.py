@@ -175,7 +175,7 @@ class Transcriber:
         if attempt is not None and not attempt.sending:
             # Here, not in the sender's own task: each switch costs as much as a frame.
             await self._send_on(attempt)
-        while not machine.room and not self._closed:
+        while not machine.room and not self.done:
             self._room.clear()
             await self._room.wait()
 
@@ -214,7 +214,6 @@ class Transcriber:
         """Give up: close Flux, end everything that was begun; idempotent, at most some seconds."""
         self._closed = True
         self._known.set()
-        self._room.set()
         self._stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -327,6 +326,7 @@ class Transcriber:
         self._stop()
 
     def _stop(self) -> None:
+        self._room.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
