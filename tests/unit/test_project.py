@@ -1,5 +1,6 @@
 """The project's files agree with each other, and none of them knows the machine it was made on."""
 
+import configparser
 import json
 import os
 import re
@@ -92,6 +93,21 @@ def test_environments_have_what_the_project_requires() -> None:
     assert set(extras.get("local", ())) <= set(ear)
     simulator = Requirement(extras["simulator"][0])
     assert f"{simulator.name}{simulator.specifier}" in text_of("requirements/py311.in").splitlines()
+
+
+@pytest.mark.parametrize("folder", ["tests/hass", "tests/e2e/hass"])
+def test_folders_of_home_assistant_have_the_same_options(folder: str) -> None:
+    """Their pytest.ini differs from pyproject.toml in the plugins and in markers alone."""
+    given = configparser.ConfigParser()
+    given.read_string(text_of(f"{folder}/pytest.ini"))
+    there = dict(given["pytest"])
+    here = tomllib.loads(text_of("pyproject.toml"))["tool"]["pytest"]["ini_options"]
+    assert there["filterwarnings"].split("\n")[1:] == here["filterwarnings"]
+    assert set(there["markers"].split("\n")[1:]) < set(here["markers"])
+    plugins = here["addopts"].index("-p")
+    assert there["addopts"].split() == [*here["addopts"][:plugins], "-p", "tests.conftest"]
+    for name in ("minversion", "timeout", "asyncio_mode", "asyncio_default_fixture_loop_scope"):
+        assert there[name] == str(here[name])
 
 
 def test_readme_is_shown_on_pypi() -> None:

@@ -7,8 +7,14 @@ from types import ModuleType
 
 import pytest
 
-from . import stage as stage_module
-from .instance import Instance
+from tests.e2e.hass import stage as stage_module
+from tests.e2e.hass.instance import Instance
+from tests.support.parts import provide
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install the satellite if its test was selected."""
+    provide("satellite", session, where="::test_real_satellite")
 
 
 @pytest.fixture(autouse=True)

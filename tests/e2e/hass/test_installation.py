@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from .instance import ROOT, Instance
+from tests.e2e.hass.instance import ROOT, Instance
 
 INTEGRATION = "custom_components/wyoming_flux"
 OWN = ("wyoming_flux", "_wyoming_flux", "_editable_impl_wyoming_flux")

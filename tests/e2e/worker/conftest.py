@@ -23,11 +23,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from tests.e2e.worker.account import Account
+from tests.support.parts import provide
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 API_TOKEN = "api-token-0123456789"
 TOKEN = "correct horse battery staple".replace(" ", "-")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install workerd and wrangler if a test of this folder was selected."""
+    provide("worker", session, where="/e2e/worker/")
 
 
 def _workerd() -> Path:

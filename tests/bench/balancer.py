@@ -1,4 +1,4 @@
-"""Two servers behind real HAProxy with the configuration of ``deploy/``."""
+"""Two servers behind real HAProxy with ``deploy/haproxy.cfg``: ``script/soak --balancer``."""
 
 import asyncio
 import contextlib
@@ -7,19 +7,19 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 
 from tests.support.coded import CodedRecognizer, speak
+from tests.support.processes import Process
 from wyoming_flux.simulator import Simulator
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FORMAT = {"rate": 16000, "width": 2, "channels": 1}
 CHUNK = 3200
 
@@ -28,9 +28,7 @@ def find_haproxy() -> str:
     """Return HAProxy: the system's, or that of script/setup-haproxy."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(ROOT / ".tools/haproxy")])
     found = shutil.which("haproxy", path=path)
-    if found is None:
-        assert not os.environ.get("CI"), "HAProxy is missing: script/setup-haproxy"
-        pytest.skip("HAProxy is missing: script/setup-haproxy")
+    assert found is not None, "HAProxy is missing: script/setup-haproxy"
     return found
 
 
@@ -88,20 +86,24 @@ async def say(uri: str, text: str, half: Callable[[], Awaitable[Any]] | None = N
     return None
 
 
-async def test_two_servers_behind_haproxy(serve: Callable[..., Awaitable[Any]]) -> None:
+async def test_two_servers_behind_haproxy(tmp_path: Path) -> None:
     """Turns are spread; one server is killed amid turns: nothing hangs, and new turns work.
 
     The turns of the other server do not notice; those of the killed one end with their connection.
     """
-    find_haproxy()
-    async with Simulator(recognizer=CodedRecognizer) as flux:
+    async with Simulator(recognizer=CodedRecognizer) as flux, AsyncExitStack() as stack:
+
+        async def serve(*arguments: str) -> Process:
+            server = await Process.serve(*arguments, home=tmp_path)
+            return await stack.enter_async_context(server)
+
         one, two = await serve("--worker-url", flux.url), await serve("--worker-url", flux.url)
         async with balancer(one.uri, two.uri) as uri:
             texts = [f"word{i} and{i} more{i}" for i in range(12)]
             async with asyncio.timeout(20):
                 assert await asyncio.gather(*(say(uri, text) for text in texts)) == texts
             for server in (one, two):
-                await server.wait_for(r"\bTurn 5: ")
+                await server.wait_for(r"\bUtterance 5: ")
 
             arrived = asyncio.Barrier(len(texts))
 

@@ -1,0 +1,24 @@
+"""Programs of others that some tests need: installed when such a test was selected, not before."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def provide(part: str, session: pytest.Session, *, where: str) -> None:
+    """Run ``script/setup`` for *part* if a test was selected whose path or name holds *where*.
+
+    Called from ``pytest_collection_finish``: what is downloaded there counts against no test's
+    time. In CI a failure ends the run; elsewhere the tests are skipped where the part is missing.
+    """
+    if session.config.option.collectonly or not any(
+        where in f"{item.path.as_posix()}::{item.name}" for item in session.items
+    ):
+        return
+    done = subprocess.run([ROOT / "script" / "setup", part], check=False)
+    if done.returncode and os.environ.get("CI"):
+        pytest.exit(f"script/setup {part} failed", returncode=1)
