@@ -85,6 +85,8 @@ class EndpointError(WyomingFluxError):
 
     retryable: ClassVar[bool] = False
     """Whether another attempt within the same utterance can help."""
+    body: str = ""
+    """What came instead of a WebSocket, without our secrets; not for the ordinary log."""
 
     def __init__(
         self,

@@ -158,7 +158,7 @@ class FluxSettings(Checked):
     )
     eot_threshold: float | None = setting(
         None,
-        "confidence that ends a turn",
+        "confidence that ends a turn; Cloudflare documents up to 0.9",
         "number",
         group=WHEN,
         limits=(0.5, 1.0),

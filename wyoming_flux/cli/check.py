@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from wyoming_flux.errors import EndpointError, WyomingFluxError
-from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux
+from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux, what_to_do
 from wyoming_flux.settings import FluxSettings
 
 from . import options
@@ -22,22 +22,6 @@ _HEADERS: Final = (
     "cf-ai-req-id",
     "dg-request-id",
 )
-
-_ADVICE: Final = {
-    "auth": "Make a new token, put it into a file, and name that with --token-file;"
-    " for Cloudflare Access put the two headers of a service token into --header-file.",
-    "quota": "Wait until 00:00 UTC, or use a plan with a larger allowance.",
-    "payment": "Open the billing page of the account at Cloudflare or Deepgram.",
-    "endpoint-not-found": "Compare --worker-url with the address that `npx wrangler deploy`"
-    " printed, letter by letter.",
-    "not-flux": "Check --worker-url, and --route if a proxy stands in between.",
-    "refused": "Try again without key terms and thresholds to see which parameter it is.",
-    "unreachable": "Check the name, the network and the firewall; then try again in a minute.",
-    "timeout": "Try again; if it stays so, look at the status page of Cloudflare or Deepgram.",
-    "connection-lost": "Try again; if it stays so, look at the log of the Worker"
-    " (npx wrangler tail).",
-    "invalid-setting": "Change this setting.",
-}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +56,8 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
         _say("Fault", error.code)
         if isinstance(error, EndpointError) and error.request_id:
             _say("Request id", error.request_id)
-        if error.code in _ADVICE:
-            _say("What to do", _advice(error, endpoint))
+        if advice := what_to_do(error, endpoint):
+            _say("What to do", advice)
         return options.failed(str(error))
     _say("First message", verdict.first)
     _say("Verdict", str(verdict))
@@ -95,18 +79,11 @@ def _as_json(endpoint: Endpoint, flux: FluxSettings) -> int:
     except WyomingFluxError as error:
         fields |= {"ok": False, "code": error.code, "text": str(error)}
         fields["request_id"] = getattr(error, "request_id", None)
-        fields["what_to_do"] = _advice(error, endpoint)
+        fields["what_to_do"] = what_to_do(error, endpoint)
     else:
         fields |= {"ok": True, "text": str(verdict), **dataclasses.asdict(verdict)}
     print(json.dumps(fields, ensure_ascii=False), flush=True)
     return 0 if fields["ok"] else options.ERROR
-
-
-def _advice(error: WyomingFluxError, endpoint: Endpoint) -> str | None:
-    advice = _ADVICE.get(error.code)
-    if error.code == "auth" and endpoint.token is None and advice is not None:
-        return f"No token was given. {advice}"
-    return advice
 
 
 def _say(what: str, value: str | None) -> None:

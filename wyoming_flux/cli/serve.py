@@ -8,8 +8,9 @@ import os
 import signal
 from typing import Final
 
-from wyoming_flux.errors import InvalidSetting
-from wyoming_flux.flux import Connector
+from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+from wyoming_flux.flux import Connector, check_flux
+from wyoming_flux.flux.check import SILENCE
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
@@ -20,6 +21,8 @@ from .notify import notify
 
 _LOGGER: Final = logging.getLogger(__name__)
 _GRACE: Final = 5.0
+_LOOK_AFTER: Final = 3.0
+"""Seconds after the start; a sentence that comes before tells the same, and should go alone."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,14 @@ def run(_: argparse.Namespace, given: Given) -> int:
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
     if cut:
         _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
+    if endpoint.open_to_all:
+        _LOGGER.warning(
+            "No token was given for %s: it will refuse us, or whoever knows its URL can spend what"
+            " its account pays for",
+            endpoint.host,
+        )
+    if advice := endpoint.advice(flux):
+        _LOGGER.warning("%s", advice)
     connector = Connector(endpoint)
     try:
         asyncio.run(_serve(connector, flux, turn, settings))
@@ -76,10 +87,34 @@ async def _serve(
             from wyoming_flux.server.announce import announced
 
             await stack.enter_async_context(announced(server.uri, settings.zeroconf))
+        look = asyncio.create_task(_look(connector, flux, server), name="look at Flux")
+        stack.push_async_callback(_end, look)
         notify("READY=1")
         await stopping.wait()
         _LOGGER.info("Stopping")
         notify("STOPPING=1")
+
+
+async def _look(connector: Connector, flux: FluxSettings, server: Server) -> None:
+    """Say what is wrong with the endpoint before the first sentence suffers; costs half a second."""
+    await asyncio.sleep(_LOOK_AFTER)
+    if server.standing.asked:
+        return
+    try:
+        server.minutes.check()
+        verdict = await check_flux(connector, flux)
+    except WyomingFluxError as error:
+        server.standing.failed(error)
+    except Exception:
+        _LOGGER.exception("Looking at Flux failed")
+    else:
+        server.minutes.add(SILENCE)
+        _LOGGER.info("%s", verdict)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _on_signal(stopping: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """Speaking Flux, and nothing else."""
 
+from .advice import what_to_do
 from .check import Verdict, check_flux
 from .connection import FluxConnection
 from .connector import Connector
@@ -33,4 +34,5 @@ __all__ = [
     "TurnInfo",
     "Verdict",
     "check_flux",
+    "what_to_do",
 ]

@@ -26,7 +26,8 @@ FIRST_MESSAGE_LIMIT: Final = 4.0
 SENTENCE: Final = "close the garage door"
 """What is said in ``check.wav``, which begins and ends with speech (made from ``samples/``)."""
 
-_SILENCE: Final = 0.5
+SILENCE: Final = 0.5
+"""Seconds of silence that a check sends before it waits for a message."""
 _FRAME: Final = 0.08
 _KINDS: Final = {"keyterm": "key terms", "tag": "tags", "language_hint": "language hints"}
 _MOST_PATIENCE: Final = 8.0
@@ -114,7 +115,7 @@ async def first_message(connection: FluxConnection, settings: FluxSettings) -> M
     :class:`FluxTimeout` where nothing comes in time, :class:`NotFlux` for what is no message of
     Flux, :class:`Refused` for Flux's own ``Error``, and :class:`ConnectionLost`.
     """
-    frame = bytes(2 * int(settings.sample_rate * _SILENCE / 5))
+    frame = bytes(2 * int(settings.sample_rate * SILENCE / 5))
     try:
         async with asyncio.timeout(FIRST_MESSAGE_LIMIT):
             for _ in range(5):

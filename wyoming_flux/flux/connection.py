@@ -1,6 +1,7 @@
 """One WebSocket to Flux: frames out, messages in, every wait bounded."""
 
 import asyncio
+import itertools
 import logging
 import ssl
 import time
@@ -32,13 +33,14 @@ from wyoming_flux.errors import (
 from .dial import Dialler
 from .endpoint import Endpoint
 from .learnt import Facts
-from .messages import Connected, FluxFault, Message, TurnInfo, parse
+from .messages import Connected, FluxFault, Message, TurnInfo, described, parse
 from .refusal import REQUEST_IDS, refusal
 
 WORKER_HEADER: Final = "x-wyoming-flux-worker"
 """Response header by which our Worker says that it honours parameters."""
 
 _CLOSE_TIMEOUT: Final = 1.0
+_LONGEST_BODY: Final = 4096
 _MAX_MESSAGE: Final = 1 << 20
 _MAX_QUEUE: Final = 64
 
@@ -50,7 +52,10 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
         return level >= logging.INFO and super().isEnabledFor(level)
 
 
-_LOGGER: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
+_QUIET: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
+_LOGGER: Final = logging.getLogger(__name__)
+"""At DEBUG it tells all but the audio, texts included."""
+_NUMBERS: Final = itertools.count(1)
 
 
 class _Connect(connect):
@@ -79,6 +84,13 @@ class FluxConnection:
         """Names of parameters that had to be left out."""
         self.attempts = 1
         """Upgrades that were tried for this connection."""
+        # Asked once: what is not told must cost nothing per message.
+        self._told = _LOGGER.isEnabledFor(logging.DEBUG)
+        self._name = f"{endpoint.host} #{next(_NUMBERS)}"
+        if self._told:
+            _LOGGER.debug(
+                "%s: open after %.0f ms, request id %s", self._name, connect_ms, self.request_id
+            )
 
     @property
     def host(self) -> str:
@@ -106,14 +118,22 @@ class FluxConnection:
 
     async def send_control(self, message: str) -> None:
         """Send a control message of :mod:`.messages`. Raises :class:`ConnectionLost`."""
+        if self._told:
+            _LOGGER.debug("%s: we say %s", self._name, message)
         await self._send(message)
+
+    async def receive_frame(self) -> str | bytes:
+        """Wait for the next frame as it came. Raises :class:`ConnectionLost`."""
+        try:
+            return await self._websocket.recv()
+        except ConnectionClosed as err:
+            raise self._lost(err) from err
 
     async def receive(self) -> Message:
         """Wait for the next message. Raises :class:`ConnectionLost` when there will be none."""
-        try:
-            message = parse(await self._websocket.recv())
-        except ConnectionClosed as err:
-            raise self._lost(err) from err
+        message = parse(await self.receive_frame())
+        if self._told:
+            _LOGGER.debug("%s: %s", self._name, self._endpoint.hide(described(message)))
         if isinstance(message, FluxFault):
             return FluxFault(message.code, self._endpoint.hide(message.description))
         if self.on_worked is not None and isinstance(message, Connected | TurnInfo):
@@ -123,6 +143,9 @@ class FluxConnection:
 
     async def close(self) -> None:
         """Close within a second, whatever the other side does; never raises, idempotent."""
+        if self._told:
+            self._told = False
+            _LOGGER.debug("%s: we close", self._name)
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._websocket.close()
@@ -142,6 +165,10 @@ class FluxConnection:
         code = received.code if received is not None else 1006
         reason = received.reason if received is not None else ""
         said = one_line(self._endpoint.hide(reason))
+        if self._told:
+            # Sender and receiver both get to know it.
+            self._told = False
+            _LOGGER.debug("%s: closed with %d%s", self._name, code, f" ({said})" if said else "")
         return ConnectionLost(
             f"the connection to {self._endpoint.host} was closed in the middle of a turn,"
             f" code {code}{f' ({said})' if said else ''}",
@@ -176,7 +203,7 @@ async def open_connection(
             ping_interval=None,
             max_size=_MAX_MESSAGE,
             max_queue=_MAX_QUEUE,
-            logger=_LOGGER,
+            logger=_QUIET,
             **options,
         )
     except (OSError, WebSocketException, ValueError, EOFError) as err:
@@ -194,6 +221,10 @@ def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:
             body = bytes(response.body or b"")
             error = refusal(response.status_code, response.headers, body, host)
             error.args = (endpoint.hide(str(error)),)
+            error.body = endpoint.hide(body.decode("utf-8", "replace"))[:_LONGEST_BODY]
+            _LOGGER.debug(
+                "%s: refused with %d: %s", host, response.status_code, " ".join(error.body.split())
+            )
             return error
         case TimeoutError():
             return FluxTimeout(f"{host} did not answer in time")

@@ -46,6 +46,10 @@ _SHORTEST_SECRET: Final = 4
 _DEFAULT_EOT_THRESHOLD: Final = 0.7
 _DEFAULT_EOT_TIMEOUT_MS: Final = 5000
 _CLOUDFLARE_EOT_THRESHOLD: Final = 0.9
+# As our pages and forms write them, and what shells and browsers make of it.
+_PLACEHOLDER: Final = re.compile(
+    r"<[^>]*>?|%3c|\{[^}]*\}?|\.account\.workers\.dev", re.ASCII | re.IGNORECASE
+)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -137,6 +141,24 @@ class Endpoint:
                 f"the model {settings.model} is only available from Deepgram directly"
                 " (wss://api.deepgram.com/v2/listen); Cloudflare has flux-general-en alone",
             )
+        known = {tag.partition("-")[0] for tag in self.languages(settings.model)}
+        language = settings.language
+        if (
+            language is not None
+            and language.replace("_", "-").partition("-")[0].lower() not in known
+        ):
+            raise InvalidSetting(
+                "language",
+                f"the model {settings.model} does not know the language {language!r};"
+                f" it knows {', '.join(sorted(known))}",
+            )
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether nothing is shown to a host that everybody can reach."""
+        return not (
+            self.token or self.headers or is_private_host(urlsplit(self.url).hostname or "")
+        )
 
     def advice(self, settings: FluxSettings) -> str | None:
         """Return what this endpoint may not like of the settings; it decides itself."""
@@ -219,6 +241,12 @@ def _split(url: str) -> SplitResult:
     text = url.strip()
     if not text:
         raise InvalidSetting("worker_url", "the Worker URL is missing: give wss://<your Worker>")
+    if placeholder := _PLACEHOLDER.search(text):
+        raise InvalidSetting(
+            "worker_url",
+            f"{placeholder.group().strip('./')} in the Worker URL only stands for yours: give the"
+            " address that `npx wrangler deploy` or `wyoming-flux deploy` printed",
+        )
     try:
         parts = urlsplit(text)
         port = parts.port

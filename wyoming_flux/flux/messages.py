@@ -115,6 +115,26 @@ def parse(frame: str | bytes) -> Message:
             return Garbage()
 
 
+def described(message: Message) -> str:
+    """Return a message as one line: kind, turn, window end, confidence, text; for debugging."""
+    match message:
+        case TurnInfo(event=event, turn_index=turn, transcript=text):
+            end, sure = message.audio_window_end, message.end_of_turn_confidence
+            why = f" ({message.trigger})" if message.trigger else ""
+            window = "no window end" if end is None else f"heard to {end:.2f} s"
+            confidence = "" if sure is None else f", confidence {sure:.2f}"
+            return f"{event}{why}, turn {turn}, {window}{confidence}, {text!r}"
+        case FluxWarning(code, description) | FluxFault(code, description):
+            kind = "Warning" if isinstance(message, FluxWarning) else "Error"
+            return f"{kind} {code}: {description}"
+        case Connected():
+            return "Connected"
+        case Other(kind):
+            return kind
+        case Garbage():
+            return "something that is no message of Flux"
+
+
 def _turn_info(fields: dict[str, Any]) -> Message:
     try:
         event = TurnEvent(_text(fields.get("event")))

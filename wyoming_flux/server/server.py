@@ -25,6 +25,7 @@ from .client import UNIX, Client
 from .events import encode
 from .settings import Limits, is_allowed
 from .shared import Shared
+from .standing import Standing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class Server:
             return Transcriber((connector,), settings, utterance, on_partial=on_partial)
 
         self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)
+        self.standing: Final = Standing(endpoint)
+        """What is told of the endpoint, also by whoever looks at it beside the server."""
         self.uri = server.uri
         """Where the server listens; with the real port once it was started."""
         self._settings = server
@@ -83,6 +86,7 @@ class Server:
             utterance=utterance,
             languages=endpoint.languages(flux.model),
             host=endpoint.host,
+            standing=self.standing,
             transcriber=transcriber or make,
             minutes=self.minutes,
             limits=self._limits,

@@ -17,6 +17,7 @@ from wyoming_flux.utterance import Report, Transcriber
 
 from .events import TranscribeRequest
 from .settings import Limits
+from .standing import Standing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Shared:
     """Tags that the model knows."""
     host: str
     """Of the endpoint, for the log."""
+    standing: Standing
     transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber]
     """Makes the transcriber of one utterance, from its settings and what takes partial text."""
     minutes: DailyMinutes

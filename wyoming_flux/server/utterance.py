@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from wyoming_flux.audio import FRAME_MS, AudioFormat
+from wyoming_flux.audio import FRAME_MS, AudioFormat, Level
 from wyoming_flux.errors import Busy, Internal, WyomingFluxError
 from wyoming_flux.utterance import Report, Transcriber, Transcript, Trigger
 
@@ -51,6 +51,7 @@ class Utterance:
         self._outcome: Transcript | WyomingFluxError | str | None = None
         self._refusal: WyomingFluxError | None = None
         self._over = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
         # Audio that the transcriber was not given yet, in the client's format.
         self._pending = bytearray()
         self._format: AudioFormat | None = None
@@ -59,6 +60,10 @@ class Utterance:
         # Bytes of one step, and those that are missing until the next is whole.
         self._step = self._due = 0
         self._charged = 0.0
+        # Of what goes to Flux: looking at that costs the same, whatever a client sends.
+        self._level = Level(AudioFormat(shared.flux.sample_rate, 2, 1))
+        self._arrived = 0.0
+        self._after_speech_ms: float | None = None
         self._task = shared.spawn(self._run(former), f"wyoming-flux utterance {self._number}")
 
     @property
@@ -94,6 +99,7 @@ class Utterance:
     def audio(self, pcm: bytes) -> None:
         """Take audio in the format that was begun; none once :attr:`deaf`."""
         self._pending += pcm
+        self._arrived = self._clock()
         self._due -= len(pcm)
         if self._due <= 0:
             self._due = self._due % self._step or self._step
@@ -131,6 +137,7 @@ class Utterance:
                 raise self._refusal
             self._shared.check()
             settings = self._shared.settings_for(self.request)
+            self._shared.standing.asked = True
             self._transcriber = self._shared.transcriber(settings, self._partial)
             await self._transcribe(self._transcriber)
         except WyomingFluxError as error:
@@ -173,7 +180,7 @@ class Utterance:
                 await self._wake.wait()
                 self._wake.clear()
                 was_full = self.full
-                pending = bytes(self._pending)
+                pending, arrived = bytes(self._pending), self._arrived
                 self._pending.clear()
                 if not pending or self._format is None:
                     continue
@@ -184,7 +191,10 @@ class Utterance:
                 for at in range(0, len(pending), second):
                     if at:
                         await asyncio.sleep(0)
-                    await transcriber.send(converter.convert(pending[at : at + second]))
+                    pcm = converter.convert(pending[at : at + second])
+                    behind = max(0, len(pending) - at - second) / second
+                    self._level.feed(pcm, arrived - behind)
+                    await transcriber.send(pcm)
                 if was_full:
                     self._moved()
                 uncharged += len(pending)
@@ -228,6 +238,8 @@ class Utterance:
             return
         self._outcome = outcome
         self._pending.clear()
+        if self._level.spoke_at is not None:
+            self._after_speech_ms = (self._clock() - self._level.spoke_at) * 1000
         if isinstance(outcome, WyomingFluxError):
             self._send(encode_error(outcome))
         elif not isinstance(outcome, str):
@@ -247,12 +259,15 @@ class Utterance:
         level, what = logging.INFO, str(outcome)
         if isinstance(outcome, WyomingFluxError):
             report = dataclasses.replace(report, error=outcome)
-            # That the server is stopped is no fault.
-            level = logging.INFO if isinstance(outcome, Busy) else logging.WARNING
+            # That the server is stopped is no fault, and one of the endpoint is told once.
+            told = self._shared.standing.failed(outcome)
+            level = logging.INFO if told or isinstance(outcome, Busy) else logging.WARNING
             what = outcome.code
         elif isinstance(outcome, Transcript):
             level = logging.WARNING if report.missing else logging.INFO
             what = str(outcome.trigger)
+            if report.endpoint in (None, self._shared.host) and not report.missing:
+                self._shared.standing.works()
             if self._shared.debug:
                 _LOGGER.debug("Utterance %d: %r", self._number, outcome.text)
         self._log(level, what, report)
@@ -269,13 +284,14 @@ class Utterance:
         why += [f"before that: {fault}" for fault in report.faults]
         _LOGGER.log(
             level,
-            "Utterance %d: %s, audio %.2f s, connect %s, answer %s, endpoint %s, attempts %d,"
-            " missing %.1f s, characters %d%s",
+            "Utterance %d: %s, audio %.2f s, connect %s, answer %s, after speech %s,"
+            " endpoint %s, attempts %d, missing %.1f s, characters %d%s",
             self._number,
             what,
             report.audio_seconds,
             _ms(report.connect_ms),
             _ms(report.after_audio_ms),
+            _ms(self._after_speech_ms),
             endpoint,
             report.attempts,
             report.missing,
@@ -288,6 +304,7 @@ class Utterance:
                     "audio_seconds": report.audio_seconds,
                     "connect_ms": report.connect_ms,
                     "answer_ms": report.after_audio_ms,
+                    "after_speech_ms": self._after_speech_ms,
                     "endpoint": endpoint,
                     "attempts": report.attempts,
                     "missing_seconds": report.missing,

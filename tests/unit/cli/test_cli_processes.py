@@ -437,3 +437,30 @@ async def test_output_that_nobody_reads(start, wav, spoken, at) -> None:
     os.close(writing)
     result = await process.end()
     assert (result.code, result.err) == (1, "")
+
+
+async def test_serve_looks_at_the_endpoint(start, serve, wav, spoken, run, tmp_path) -> None:
+    """What is wrong is said before the first sentence, once, with what to do; serving goes on."""
+    token = tmp_path / "token"
+    token.write_text("not-the-right-one", "utf-8")
+    async with Simulator(token="the-right-one") as flux:
+        server, uri = await serve(flux.url, "--token-file", str(token), "--eot-threshold", "0.95")
+        told = await server.wait_for(r"WARNING No text from Flux.*")
+        for _ in range(2):
+            failed = await run("transcribe", "--via", uri, wav(spoken(0.1, 0.5, 0.1)))
+            assert failed.code == 1
+        stopped = await server.end(signal.SIGTERM)
+    assert "(auth): " in told
+    assert "Make a new token" in told
+    assert stopped.code == 0
+    warnings = [line for line in stopped.err.splitlines() if " WARNING " in line]
+    assert len(warnings) == 2
+    assert "0.95 may be refused" in warnings[0]
+    assert "INFO Utterance 2: auth" in stopped.err
+    assert "not-the-right-one" not in stopped.err
+
+
+async def test_serve_says_that_the_endpoint_is_well(serve, flux) -> None:
+    """The log of a healthy start says so, and that half a second is counted."""
+    server, _ = await serve(flux.url)
+    await server.wait_for(r"INFO Flux answers \(Connected\)")

@@ -1,6 +1,7 @@
 """URLs and settings become requests: the four routes, and what a person can type wrong."""
 
 import string
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -304,3 +305,57 @@ def test_languages_follow_from_the_model() -> None:
     english = Endpoint.languages("flux-general-en")
     assert {tag.partition("-")[0] for tag in english} == {"en"}
     assert len({tag.partition("-")[0] for tag in Endpoint.languages("flux-general-multi")}) == 10
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://flux.<account>.workers.dev",
+        "https://flux.%3Caccount%3E.workers.dev",
+        "wss://NAME.ACCOUNT.workers.dev",
+        "wss://name.account.workers.dev",
+        "https://{name}.me.workers.dev",
+        "https://gateway.ai.cloudflare.com/v1/<account id>/<gateway>/workers-ai",
+    ],
+)
+def test_placeholders_are_no_urls(url: str) -> None:
+    """Who copies a line of the documentation as it is gets to know it before anything is sent."""
+    with pytest.raises(InvalidSetting, match="only stands for yours") as caught:
+        Endpoint.from_url(url)
+    assert caught.value.name == "worker_url"
+
+
+@pytest.mark.parametrize(
+    ("model", "language", "known"),
+    [
+        ("flux-general-en", "en-GB", True),
+        ("flux-general-en", "en_US", True),
+        ("flux-general-en", "de", False),
+        ("flux-general-multi", "de-LU", True),
+        ("flux-general-multi", "fi", False),
+    ],
+)
+def test_a_language_that_the_model_does_not_know(model: Any, language: str, known: bool) -> None:
+    """It is refused before a connection is made, with those that the model knows."""
+    settings = FluxSettings(model=model, language=language)
+    if known:
+        Endpoint.from_url(DEEPGRAM).check(settings)
+        return
+    with pytest.raises(InvalidSetting, match=f"does not know the language '{language}'") as caught:
+        Endpoint.from_url(DEEPGRAM).check(settings)
+    assert caught.value.name == "language"
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "open_to_all"),
+    [
+        ("wss://a.workers.dev", {}, True),
+        ("wss://a.workers.dev", {"token": "secret"}, False),
+        ("wss://a.workers.dev", {"headers": {"CF-Access-Client-Id": "x"}}, False),
+        ("ws://192.168.1.7:8787", {}, False),
+        ("ws://localhost:8787", {}, False),
+    ],
+)
+def test_a_public_host_without_a_token(url: str, given: Any, open_to_all: bool) -> None:
+    """Only what is sent without any proof to a host that everybody can reach is open to all."""
+    assert Endpoint.from_url(url, **given).open_to_all is open_to_all

@@ -8,11 +8,13 @@ import pytest
 from wyoming.event import Event
 
 from tests.unit.faults.stage import Wire
+from wyoming_flux.flux import Endpoint
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Limits
 from wyoming_flux.server.client import SHARE, Client
 from wyoming_flux.server.events import encode
 from wyoming_flux.server.shared import Shared
+from wyoming_flux.server.standing import Standing
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .conftest import FakeTranscriber
@@ -44,6 +46,7 @@ class Peer:
             utterance=UtteranceSettings(),
             languages=("en",),
             host="flux.example",
+            standing=Standing(Endpoint.from_url("ws://127.0.0.1:1")),
             transcriber=FakeTranscriber,
             minutes=DailyMinutes(None),
             limits=Limits(),

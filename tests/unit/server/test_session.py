@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe, Info
 
-from wyoming_flux.errors import AuthFailed, ConnectionLost
+from wyoming_flux.errors import AuthFailed, ConnectionLost, Unreachable
 from wyoming_flux.server import Limits
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Trigger
@@ -641,15 +642,15 @@ async def test_the_turn_is_one_line_in_the_log(
     assert line.levelno == logging.INFO
     assert line.message == (
         "Utterance 1: end-of-turn, audio 1.00 s, connect 5 ms, answer 312 ms,"
-        " endpoint flux.example, attempts 1, missing 0.0 s, characters 11"
+        " after speech -, endpoint flux.example, attempts 1, missing 0.0 s, characters 11"
     )
     assert "sesame" not in caplog.text
 
 
-async def test_a_failure_is_a_warning_that_says_what_to_do(
+async def test_a_failure_says_host_cause_and_what_was_tried(
     serve: Any, say: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Host, cause, the error's own sentence, and why what was tried before did not work."""
+    """The line has host, cause, the error's own sentence, and why what came before did not work."""
     one = await serve()
     client = await one.connect()
     await client.send(*say())
@@ -659,12 +660,57 @@ async def test_a_failure_is_a_warning_that_says_what_to_do(
     await client.read_error()
     await one.report()
     (line,) = [r for r in caplog.records if r.message.startswith("Utterance")]
-    assert line.levelno == logging.WARNING
     assert line.message.startswith("Utterance 1: auth, ")
     assert "endpoint 127.0.0.1" in line.message
     assert line.message.endswith(
         ": The token is wrong; make a new one. before that: connection refused"
     )
+
+
+async def test_a_fault_of_the_endpoint_is_a_warning_once_until_it_changes(
+    serve: Any, say: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not one warning per sentence; what to do is in it, and its end is told as well."""
+    one = await serve()
+    client = await one.connect()
+    wrong, gone = AuthFailed("wrong token", status=401), Unreachable("nobody is there")
+    for number, outcome in enumerate((wrong, wrong, gone, wrong, None, None, wrong), 1):
+        await client.send(*say(stop=True))
+        utterance = await one.utterance(number)
+        if outcome is None:
+            utterance.hear("on")
+            await client.read_answer()
+        else:
+            utterance.fail(outcome)
+            await client.read_error()
+        await one.report(number)
+    said = [r for r in caplog.records if r.name.endswith("standing")]
+    assert [r.message.partition(")")[0].partition("(")[2] for r in said] == [
+        *("auth", "unreachable", "auth", "", "auth")
+    ]
+    assert "Make a new token" in said[0].message
+    assert said[3].message.endswith("answers again")
+    warned = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert warned == said
+
+
+async def test_the_line_has_the_time_after_the_last_word(
+    serve: Any, caplog: pytest.LogCaptureFixture, spoken: Any
+) -> None:
+    """Silence that follows the speech counts: a microphone stays open until the answer."""
+    one = await serve()
+    client = await one.connect()
+    # In one chunk: what was spoken when is known from the audio.
+    await client.send(START, chunk(spoken(0.1, 0.4, 0.5)), STOP)
+    utterance = await one.utterance()
+    await utterance.ended.wait()
+    utterance.hear("on", Trigger.END_OF_TURN)
+    await client.read_answer()
+    await one.report()
+    (line,) = [r for r in caplog.records if r.message.startswith("Utterance")]
+    after = float(re.search(r"after speech (\d+) ms", line.message)[1])  # type: ignore[index]
+    assert 480 <= after <= 3000
+    assert line.utterance["after_speech_ms"] == pytest.approx(after, abs=1)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
