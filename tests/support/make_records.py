@@ -1,4 +1,4 @@
-"""Plays faults of the simulator, and keeps a record of each: ``python -m tests.support.make_records``.
+"""Plays faults of the simulator and keeps records: ``python -m tests.support.make_records``.
 
 The records in ``tests/records`` are regression cases; make them anew only where the machine was
 meant to decide otherwise. One that a user sent is put beside them as it is.
