@@ -283,6 +283,22 @@ class UtteranceSettings(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings(Checked):
+    """What is kept of each utterance, for a look at it afterwards."""
+
+    capture: str | None = setting(
+        None,
+        "keep the last 50 utterances there, audio included, for wyoming-flux show",
+        group=RUNNING,
+        unset="nothing is kept",
+        metavar="DIR",
+    )
+    capture_text_only: bool = setting(
+        False, "keep them without their audio", "switch", group=RUNNING
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings(Checked):
     """How a server behaves. Raises :class:`InvalidSetting`, naming the field."""
 

@@ -33,6 +33,8 @@ class World:
     endpoints: int = 1
     facts: Facts = field(default_factory=Facts)
     flux: FluxSettings = field(default_factory=lambda: FluxSettings(sample_rate=RATE))
+    make: Callable[..., Any] = Machine
+    """Makes the machine, or what has its face."""
     now: float = 0.0
     connects: int = 0
     sent: int = 0
@@ -44,12 +46,12 @@ class World:
     _natures: dict[int, Nature] = field(default_factory=dict)
     _queue: list[tuple[float, int, Callable[[float], None]]] = field(default_factory=list)
     _count: Any = field(default_factory=itertools.count)
-    machine: Machine = field(init=False)
+    machine: Any = field(init=False)
 
     def play(self) -> Answer:
         """Return the one answer, or fail."""
         names = [f"flux-{number}" for number in range(self.endpoints)]
-        self.machine = Machine(self.settings, self.flux, names, 0.0)
+        self.machine = self.make(self.settings, self.flux, names, 0.0)
         for at, pcm in self.chunks:
             self._at(at, lambda now, pcm=pcm: self.machine.feed(pcm, now))
         if self.ends_at is not None:

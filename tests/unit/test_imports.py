@@ -27,14 +27,26 @@ ALLOWED: dict[str, set[str]] = {
     "flux": BELOW_ALL,
     "ear": BELOW_ALL | {"flux"},
     "utterance": BELOW_ALL | {"flux"},
+    "look": BELOW_ALL | {"utterance"},
     "cloudflare": BELOW_ALL | {"flux"},
     "server": BELOW_ALL | {"flux", "utterance", "minutes"},
     "remote": BELOW_ALL | {"ear", "flux", "utterance"},
     "simulator": BELOW_ALL | {"ear", "flux"},
     "cli": BELOW_ALL
-    | {"flux", "ear", "utterance", "remote", "cloudflare", "minutes", "server", "simulator"},
+    | {
+        "flux",
+        "ear",
+        "utterance",
+        "remote",
+        "cloudflare",
+        "minutes",
+        "server",
+        "simulator",
+        "look",
+    },
     "__main__": {"cli"},
-    "custom_components": BELOW_ALL | {"flux", "utterance", "cloudflare", "minutes", "server"},
+    "custom_components": BELOW_ALL
+    | {"flux", "look", "utterance", "cloudflare", "minutes", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []
@@ -82,7 +94,9 @@ def test_imports_follow_the_arrows(path: Path) -> None:
     assert parts_used(path) <= ALLOWED[part]
 
 
-@pytest.mark.parametrize("module", ["machine", "stream", "texts", "words", "tape", "rules"])
+@pytest.mark.parametrize(
+    "module", ["machine", "record", "replay", "rules", "stream", "tape", "texts", "words"]
+)
 def test_what_decides_knows_neither_sockets_nor_clocks(module: str) -> None:
     """What decides an utterance has no I/O and no time of its own."""
     forbidden = {

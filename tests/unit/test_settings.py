@@ -10,6 +10,7 @@ from wyoming_flux.declare import Setting, settings_of
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError
 from wyoming_flux.settings import (
     GROUPS,
+    CaptureSettings,
     FluxSettings,
     ProgramSettings,
     ServerSettings,
@@ -112,7 +113,7 @@ def test_turn_settings(name: str, value: Any) -> None:
     assert caught.value.name == name
 
 
-CLASSES = (ProgramSettings, FluxSettings, UtteranceSettings, ServerSettings)
+CLASSES = (ProgramSettings, FluxSettings, UtteranceSettings, CaptureSettings, ServerSettings)
 EVERY = [one for kind in CLASSES for one in settings_of(kind).values()]
 
 

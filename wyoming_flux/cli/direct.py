@@ -5,7 +5,7 @@ import asyncio
 from wyoming_flux.audio import Converter
 from wyoming_flux.flux import Connector
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.utterance import Transcriber
+from wyoming_flux.utterance import Capture, Transcriber
 
 from .outcome import Display, Outcome
 from .play import play
@@ -22,6 +22,7 @@ async def transcribe(
     flux: FluxSettings,
     turn: UtteranceSettings,
     ending: asyncio.Event,
+    capture: Capture | None = None,
 ) -> Outcome:
     """Send the recording and wait for the answer; *ending* ends the audio early.
 
@@ -31,7 +32,9 @@ async def transcribe(
     # Imports numpy and designs the filter, where that is needed: not in the event loop.
     converter = await asyncio.to_thread(Converter, source, flux.sample_rate)
     display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
-    async with Transcriber([connector], flux, turn, on_partial=display.partial) as transcriber:
+    async with Transcriber(
+        [connector], flux, turn, on_partial=display.partial, capture=capture
+    ) as transcriber:
         transcript, after_speech = await play(
             transcriber, recording, player, display, ending=ending, converter=converter
         )

@@ -5,8 +5,9 @@ wrong variable neither spoils ``--help`` nor a flag that wins over it, and each 
 is from.
 """
 
+import contextlib
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from wyoming_flux import keyterms
 from wyoming_flux.declare import Setting, settings_of
 from wyoming_flux.errors import InvalidSetting, os_reason
-from wyoming_flux.settings import FluxSettings, ProgramSettings
+from wyoming_flux.settings import CaptureSettings, FluxSettings, ProgramSettings
 
 from .options import PREFIX, SETTINGS, file_variable_of, flag_of, variable_of
 
 if TYPE_CHECKING:
     from wyoming_flux.flux import Endpoint
+    from wyoming_flux.utterance import Capture
 
 _MAX_FILE: Final = 256 * 1024
 
@@ -70,6 +72,20 @@ class Given:
         )
         others = {name: value for name, value in self.values.items() if name != "keyterms"}
         return Given(others).make(FluxSettings, keyterms=merged.terms), merged.cut
+
+    @contextlib.contextmanager
+    def capture(self) -> "Iterator[Capture | None]":
+        """Give what keeps utterances, if it was asked for; wait for the disk afterwards."""
+        settings = self.make(CaptureSettings)
+        if settings.capture is None:
+            yield None
+            return
+        from wyoming_flux.utterance import Capture
+
+        with contextlib.closing(
+            Capture(Path(settings.capture), audio=not settings.capture_text_only)
+        ) as capture:
+            yield capture
 
     def explain(self, error: InvalidSetting) -> str:
         """Return the error's sentence, beginning with the flag or variable that is to blame."""

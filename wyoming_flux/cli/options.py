@@ -12,6 +12,7 @@ from wyoming_flux.declare import Setting, settings_of
 from wyoming_flux.settings import (
     GROUPS,
     RUNNING,
+    CaptureSettings,
     FluxSettings,
     ProgramSettings,
     ServerSettings,
@@ -33,17 +34,20 @@ COMMANDS: Final = {
     "check": "connect to Flux once and say what is there, or what is wrong",
     "deploy": "put the Worker into your Cloudflare account, or renew it there",
     "health": "ask a running server whether it is there, for containers",
+    "replay": "run a captured utterance through the program once more",
     "simulate": "run a local Flux, for trying out and testing",
 }
 
 _FLUX: Final = {**settings_of(FluxSettings), **settings_of(ProgramSettings)}
+_UTTERANCE: Final = {**settings_of(UtteranceSettings), **settings_of(CaptureSettings)}
 _SERVER: Final = settings_of(ServerSettings)
 SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
-    "serve": {**_FLUX, **settings_of(UtteranceSettings), **_SERVER},
-    "transcribe": {**_FLUX, **settings_of(UtteranceSettings)},
+    "serve": {**_FLUX, **_UTTERANCE, **_SERVER},
+    "transcribe": {**_FLUX, **_UTTERANCE},
     "check": _FLUX,
     "deploy": {},
     "health": {"uri": _SERVER["uri"]},
+    "replay": {},
     "simulate": {},
 }
 """The settings that each command takes, by their names; ``serve`` takes all."""

@@ -14,6 +14,7 @@ from wyoming_flux.flux.check import SILENCE
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
+from wyoming_flux.utterance import Capture
 
 from . import minutes_file, options
 from .environment import Given
@@ -54,7 +55,8 @@ def run(_: argparse.Namespace, given: Given) -> int:
         _LOGGER.warning("%s", advice)
     connector = Connector(endpoint)
     try:
-        asyncio.run(_serve(connector, flux, turn, settings))
+        with given.capture() as capture:
+            asyncio.run(_serve(connector, flux, turn, settings, capture))
     except InvalidSetting as error:
         # Such as a port in use: right in itself, but not here and now.
         return options.failed(given.explain(error))
@@ -68,13 +70,14 @@ async def _serve(
     flux: FluxSettings,
     turn: UtteranceSettings,
     settings: ServerSettings,
+    capture: Capture | None,
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
     minutes = DailyMinutes(settings.daily_minutes)
-    server = Server(connector, flux, turn, settings, minutes=minutes)
+    server = Server(connector, flux, turn, settings, minutes=minutes, capture=capture)
     async with contextlib.AsyncExitStack() as stack:
         if settings.daily_minutes is not None and settings.address.port != 0:
             path = minutes_file.path_for(settings.uri)

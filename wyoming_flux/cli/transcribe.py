@@ -13,6 +13,7 @@ from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Capture
 
 from . import direct, options, satellite
 from .environment import Given
@@ -75,6 +76,7 @@ class _Job:
     connector: Connector | None
     flux: FluxSettings
     given: Given
+    capture: Capture | None
 
     def turn_settings(self, *, live: bool) -> UtteranceSettings:
         """A file is answered as a whole; who speaks into a microphone waits for the answer."""
@@ -88,10 +90,11 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
         raise InvalidSetting("", "name a WAV file, or - for standard input")
     if arguments.files.count(STDIN) > 1:
         raise InvalidSetting("", "standard input can be read once only")
-    return asyncio.run(_transcribe_all(_prepare(arguments, given)))
+    with given.capture() as capture:
+        return asyncio.run(_transcribe_all(_prepare(arguments, given, capture)))
 
 
-def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
+def _prepare(arguments: argparse.Namespace, given: Given, capture: Capture | None) -> _Job:
     try:
         raw = parse_raw_format(arguments.raw)
     except (ValueError, WyomingFluxError) as error:
@@ -113,7 +116,7 @@ def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
             keyterms=flux.keyterms,
             sensitivity=given.values.get("sensitivity"),
         )
-    return _Job(arguments, raw, wish, connector, flux, given)
+    return _Job(arguments, raw, wish, connector, flux, given, capture)
 
 
 def _check_via(uri: str, given: Given) -> None:
@@ -187,6 +190,7 @@ async def _answer(recording: Recording, player: Player, display: Display, job: _
             flux=job.flux,
             turn=job.turn_settings(live=recording.live),
             ending=ending,
+            capture=job.capture,
         )
     finally:
         loop.remove_signal_handler(signal.SIGINT)

@@ -19,7 +19,7 @@ from wyoming_flux.errors import Busy, InvalidSetting, os_reason
 from wyoming_flux.flux import Connector, Endpoint, Route
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
-from wyoming_flux.utterance import Report, Transcriber
+from wyoming_flux.utterance import Capture, Report, Transcriber
 
 from .client import UNIX, Client
 from .events import encode
@@ -48,7 +48,8 @@ class Server:
 
     ``minutes`` counts those of the day, and is made from the settings where it is not given;
     ``keyterms`` is asked at each utterance for terms weaker than the configured ones; ``on_report``
-    is told what became of each. ``limits`` and ``transcriber`` are for tests.
+    is told what became of each, and ``capture`` keeps them (whoever made it closes it). ``limits``
+    and ``transcriber`` are for tests.
 
     Raises :class:`~wyoming_flux.errors.InvalidSetting` for settings the endpoint cannot carry.
     """
@@ -63,6 +64,7 @@ class Server:
         minutes: DailyMinutes | None = None,
         keyterms: Callable[[], Iterable[str]] | None = None,
         on_report: Callable[[Report], None] | None = None,
+        capture: Capture | None = None,
         limits: Limits | None = None,
         transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber] | None = None,
     ) -> None:
@@ -71,7 +73,9 @@ class Server:
         endpoint.check(flux)
 
         def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
-            return Transcriber((connector,), settings, utterance, on_partial=on_partial)
+            return Transcriber(
+                (connector,), settings, utterance, on_partial=on_partial, capture=capture
+            )
 
         self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)
         self.standing: Final = Standing(endpoint)

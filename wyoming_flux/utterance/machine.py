@@ -135,6 +135,11 @@ class Machine:
         return self.state is State.ANSWERED
 
     @property
+    def listens_from(self) -> int:
+        """Where in the utterance (samples) the present stream began, or the next one will."""
+        return self._replay_at
+
+    @property
     def room(self) -> bool:
         """Whether the client may send on."""
         if self._ended is not None or self.answered:

@@ -22,10 +22,12 @@ from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import Message
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
+from .capture import Capture
 from .events import Answer, Connect, Drop, Fact, Learnt, Partial
 from .machine import Machine
 from .outcome import Transcript, Trigger
 from .proof import prove
+from .record import Recorder
 from .report import Report
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -114,14 +116,19 @@ class Transcriber:
         utterance: UtteranceSettings,
         *,
         on_partial: Callable[[str], None] | None = None,
+        capture: Capture | None = None,
     ) -> None:
-        """Prepare, in a running loop; ``on_partial`` gets words to append to those before."""
+        """Prepare, in a running loop; ``on_partial`` gets words to append to those before.
+
+        ``capture`` keeps what goes into the machine, and what it decides.
+        """
         self._connectors = connectors
         self._settings = settings
         self._utterance = utterance
         self._on_partial = on_partial
+        self._capture = capture
         self._loop = asyncio.get_running_loop()
-        self._machine: Machine | None = None
+        self._machine: Machine | Recorder | None = None
         self._attempts: dict[int, _Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -215,6 +222,8 @@ class Transcriber:
         self._closed = True
         self._known.set()
         self._stop()
+        if isinstance(self._machine, Recorder):
+            self._machine.close(self._loop.time())
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -247,10 +256,11 @@ class Transcriber:
 
     # --- carrying out ----------------------------------------------------------------------
 
-    def _begun(self) -> Machine:
+    def _begun(self) -> Machine | Recorder:
         if self._machine is None:
             names = [connector.name for connector in self._connectors]
-            self._machine = Machine(self._utterance, self._settings, names, self._loop.time())
+            make = Machine if self._capture is None else self._capture.machine
+            self._machine = make(self._utterance, self._settings, names, self._loop.time())
         return self._machine
 
     def _obey(self) -> None:
@@ -289,7 +299,7 @@ class Transcriber:
                 if event.control is not None:
                     learnt.disprove(event.control, now)
 
-    def _arm(self, machine: Machine) -> None:
+    def _arm(self, machine: Machine | Recorder) -> None:
         due = machine.deadline
         if due is None or (self._timer is not None and self._timer.when() <= due):
             return

@@ -23,7 +23,7 @@ DESIGNED = (
     " --keyterm --keyterms-file --sensitivity --eot-threshold --eager-eot-threshold"
     " --eot-timeout-ms --hold --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
     " --wake-phrase --external-vad --name --allow --max-connections --daily-minutes --zeroconf"
-    " --log-format --debug"
+    " --log-format --debug --capture --capture-text-only"
 ).split()
 
 # One value that works for each option that is not free text.
@@ -48,6 +48,7 @@ VALID = {
     "mip_opt_out": "yes",
     "external_vad": "yes",
     "debug": "yes",
+    "capture_text_only": "yes",
     "log_format": "json",
 }
 

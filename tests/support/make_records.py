@@ -1,0 +1,104 @@
+"""Plays faults of the simulator and keeps records: ``python -m tests.support.make_records``.
+
+The records in ``tests/records`` are regression cases; make them anew only where the machine was
+meant to decide otherwise. One that a user sent is put beside them as it is.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.conftest import VirtualLoop, silence, tone
+from tests.support.memory_flux import memory_connector
+from wyoming_flux.errors import WyomingFluxError
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.simulator.faults import parse
+from wyoming_flux.utterance import Capture, Transcriber
+
+FOLDER: Final = Path(__file__).parents[1] / "records"
+CHUNK: Final = 0.1
+COMMAND: Final = silence(0.3) + tone(1.5) + silence(4.0)
+TWO: Final = silence(0.3) + tone(1.0) + silence(0.6) + tone(1.0) + silence(3.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """One utterance: what is said, how, and what goes wrong on each endpoint."""
+
+    faults: Sequence[str] = ()
+    fallback: bool = False
+    audio: bytes = COMMAND
+    turn: UtteranceSettings = field(default_factory=UtteranceSettings)
+    flux: FluxSettings = field(default_factory=FluxSettings)
+    stop: bool = False
+    wav: bool = False
+    script: Sequence[Any] = ("turn on the kitchen light", "and close the blinds")
+
+    async def run(self, folder: Path) -> None:
+        """Say it in real time, and keep the record in *folder*."""
+        faults = [[parse(one) for one in self.faults], *([[]] if self.fallback else [])]
+        connectors = [
+            memory_connector(
+                route="deepgram", profile="deepgram", script=list(self.script), faults=some
+            )
+            for some in faults
+        ]
+        capture = Capture(folder, audio=self.wav)
+        async with Transcriber(connectors, self.flux, self.turn, capture=capture) as transcriber:
+            speaking = asyncio.create_task(self._speak(transcriber))
+            try:
+                await transcriber.result()
+            except WyomingFluxError:
+                pass  # it is in the record
+            finally:
+                speaking.cancel()
+                await asyncio.wait([speaking])
+        capture.close()
+
+    async def _speak(self, transcriber: Transcriber) -> None:
+        size = int(self.flux.sample_rate * CHUNK) * 2
+        for at in range(0, len(self.audio), size):
+            await asyncio.sleep(CHUNK)
+            await transcriber.send(self.audio[at : at + size])
+        if self.stop:
+            transcriber.end()
+
+
+_EAGER: Final = FluxSettings(eager_eot_threshold=0.3)
+PLAYS: Final = {
+    "good": Play(flux=_EAGER),
+    "held": Play(audio=TWO, turn=UtteranceSettings(hold=1000)),
+    "stopped": Play(stop=True, audio=silence(0.3) + tone(1.5) + silence(0.1)),
+    "nothing-said": Play(audio=silence(4.0), turn=UtteranceSettings(no_speech_timeout=2.0)),
+    "dropped": Play(faults=("drop:after=1.2,connection=1",)),
+    "stalled": Play(faults=("stall:after=1.0,connection=1",)),
+    "refused": Play(faults=("refuse:status=503,connection=1",)),
+    "empty-end": Play(faults=("empty-end",)),
+    "quota": Play(faults=("refuse:status=429,code=3036",)),
+    "fallback": Play(faults=("refuse:status=429,code=3036",), fallback=True),
+}
+
+
+def keep(play: Play, folder: Path) -> Path:
+    """Play one, and return its record in *folder*."""
+    before = set(folder.glob("*.jsonl"))
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play.run(folder))
+    (path,) = set(folder.glob("*.jsonl")) - before
+    return path
+
+
+def main() -> None:
+    """Make all of them."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, play in PLAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            text = keep(play, Path(folder)).read_text("utf-8")
+        (FOLDER / f"{name}.jsonl").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""A record is what went in and what was decided: enough to replay it, and no danger to anybody."""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import stat
+import wave
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.paper_flux import Nature, say, silence
+from tests.support.world import World, paced
+from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
+from wyoming_flux.utterance import Capture, Transcriber
+from wyoming_flux.utterance.record import InvalidRecord, Recorder, read
+from wyoming_flux.utterance.replay import differences, outcome
+
+Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
+TEXT = "turn on the living room light"
+
+
+class Memory:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.pcm = b""
+        self.finished = False
+
+    def write(self, lines: str, pcm: bytes) -> bool:
+        self.text += lines
+        self.pcm += pcm
+        return True
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+natures = st.builds(
+    Nature,
+    opens_after=st.sampled_from([0.0, 0.05, 1.7]),
+    latency=st.sampled_from([0.0, 0.0213, 0.3]),
+    lag=st.sampled_from([0.0, 0.5]),
+    windows=st.sampled_from(["true", "true", "none"]),
+    word_times=st.booleans(),
+    drops_at=st.sampled_from([None, 0.7, 2.13]),
+    refuses=st.booleans(),
+)
+
+
+@given(
+    broken=st.lists(natures, max_size=3),
+    settings=st.sampled_from(
+        [
+            UtteranceSettings(),
+            UtteranceSettings(hold=700),
+            UtteranceSettings(answer_on="audio-stop"),
+            UtteranceSettings(no_speech_timeout=1.0, max_turn=1.0),
+        ]
+    ),
+    chunk=st.sampled_from([0.01, 0.0805, 1.0]),
+    endpoints=st.integers(1, 2),
+    start=st.sampled_from([0.0, 1234.56789]),
+)
+def test_record_replays_to_the_same_decisions(
+    broken: list[Nature],
+    settings: UtteranceSettings,
+    chunk: float,
+    endpoints: int,
+    start: float,
+) -> None:
+    """Whatever happened: the machine decides the same over what was written down, at each time."""
+    audio = silence(0.4) + say(range(3)) + silence(0.6) + say(range(3, 6)) + silence(2.0)
+    sink = Memory()
+    world = World(
+        paced(audio, chunk, start=start),
+        start + len(audio) / 16000 + 0.5,
+        [*broken, Nature()],
+        settings=settings,
+        endpoints=endpoints,
+        make=partial(Recorder, sink=sink, about={}),
+    )
+    answer = world.play()
+    world.machine.close(world.now)
+    record = read(sink.text)
+    assert sink.finished
+    assert not differences(record)
+    replayed = outcome(record).answer
+    assert replayed is not None
+    assert (replayed.text, replayed.trigger) == (answer.text, answer.trigger)
+    assert audio.startswith(sink.pcm)
+    assert record.utterance == settings
+
+
+def recorded(settings: UtteranceSettings | None = None, *natures: Nature) -> str:
+    """Return the record of two turns with a pause."""
+    audio = silence(0.4) + say(range(3)) + silence(0.6) + say(range(3, 6)) + silence(2.0)
+    sink = Memory()
+    world = World(
+        paced(audio),
+        len(audio) / 16000 + 0.5,
+        natures or [Nature()],
+        settings=settings or UtteranceSettings(),
+        make=partial(Recorder, sink=sink, about={}),
+    )
+    world.play()
+    world.machine.close(world.now)
+    return sink.text
+
+
+def test_another_decision_is_told() -> None:
+    """A machine that decides otherwise than the record says does not go unnoticed."""
+    lines = recorded(UtteranceSettings(hold=900)).splitlines()
+    header = json.loads(lines[0])
+    header["utterance"]["hold"] = 0
+    found = differences(read("\n".join([json.dumps(header), *lines[1:]])))
+    assert found
+    assert found[0].recorded is not None
+    assert found[0].recorded["state"] == "HOLDING"
+
+
+def test_other_versions_are_refused() -> None:
+    """A record of a later format is not read wrongly."""
+    text = recorded().replace('"record":1', '"record":2', 1)
+    with pytest.raises(InvalidRecord, match="version 2"):
+        read(text)
+
+
+LINE = recorded().splitlines()
+
+
+@given(
+    number=st.integers(0, len(LINE) - 1),
+    field=st.sampled_from(["t", "in", "message", "attempt", "bytes", "record", "flux", "facts"]),
+    value=st.one_of(st.none(), st.integers(), st.text(), st.lists(st.none()), st.floats()),
+)
+def test_damaged_records_are_refused_in_one_sentence(number: int, field: str, value: Any) -> None:
+    """Whatever is wrong in a line, reading and replaying end with InvalidRecord or a result."""
+    lines = list(LINE)
+    lines[number] = json.dumps({**json.loads(lines[number]), field: value})
+    with contextlib.suppress(InvalidRecord):
+        differences(read("\n".join(lines)))
+
+
+@given(text=st.text())
+def test_anything_else_is_no_record(text: str) -> None:
+    """Text of any kind is told to be no record."""
+    with pytest.raises(InvalidRecord):
+        read(text)
+
+
+async def utter(connector: Any, audio: bytes, capture: Capture | None) -> str:
+    """Say something in real time, and return the text."""
+    async with Transcriber(
+        [connector], FluxSettings(), UtteranceSettings(), capture=capture
+    ) as transcriber:
+
+        async def stream() -> None:
+            for at in range(0, len(audio), 640):
+                await transcriber.send(audio[at : at + 640])
+                await asyncio.sleep(0.02)
+
+        streaming = asyncio.create_task(stream())
+        try:
+            return (await transcriber.result()).text
+        finally:
+            streaming.cancel()
+            await asyncio.wait([streaming])
+
+
+def kept(folder: Path) -> list[Path]:
+    """Return the records of a folder, the oldest first."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_capture_keeps_audio_and_record(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path, *, audio: bool
+) -> None:
+    """One WAV and one record for each utterance, for their owner's eyes alone."""
+    folder, said = tmp_path / "new" / "folder", spoken(0.3, 2.0, 3.0)
+    capture = Capture(folder, audio=audio)
+    text = run_virtual(lambda: utter(memory_connector(), said, capture))
+    capture.close()
+    assert text == TEXT
+    (path,) = kept(folder)
+    record = read(path.read_text("utf-8"))
+    assert not differences(record)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()] == [0o600] * (1 + audio)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    if not audio:
+        assert record.header["audio"] is None
+        return
+    with wave.open(str(folder / record.header["audio"])) as wav:
+        assert (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) == (1, 2, 16000)
+        pcm = wav.readframes(wav.getnframes())
+    assert len(pcm) > 2.3 * 32000
+    assert said.startswith(pcm)
+
+
+def test_record_holds_neither_token_nor_path(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path
+) -> None:
+    """What may be attached to an issue names hosts, and nothing that lets anybody in."""
+    capture = Capture(tmp_path)
+    connector = memory_connector()
+    endpoint = Endpoint.from_url("wss://x.workers.dev/some/secret/path", token="t0psecret")
+    connector.endpoint = endpoint
+    assert Connector(endpoint).name == "x.workers.dev"
+    run_virtual(lambda: utter(connector, spoken(0.3, 1.0, 3.0), capture))
+    capture.close()
+    (path,) = kept(tmp_path)
+    text = path.read_text("utf-8")
+    assert read(text).endpoints == (connector.name,)
+    assert "secret" not in text
+
+
+class FullFile:
+    """A file on a disk that is full."""
+
+    def __init__(self, number: int, _: str) -> None:
+        os.close(number)
+
+    def write(self, _: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("trouble", ["full", "no-folder"])
+def test_trouble_with_the_disk_touches_no_utterance(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    spoken: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    """Two utterances are answered, and one warning says why neither was kept."""
+    folder = tmp_path / "file"
+    if trouble == "no-folder":
+        folder.write_text("not a folder")
+    else:
+        monkeypatch.setattr(os, "fdopen", FullFile)
+    capture = Capture(folder)
+    for _ in range(2):
+        assert (
+            run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), capture)) == TEXT
+        )
+    capture.close()
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 1, warnings
+    assert "cannot be kept" in warnings[0]
+    assert not list(tmp_path.rglob("flux-*"))
+
+
+def test_capture_is_bounded(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path
+) -> None:
+    """The newest stay, as many and as large as allowed; files of others are left alone."""
+    other = tmp_path / "notes.wav"
+    other.write_text("mine")
+    times = iter(range(1_000_000, 2_000_000, 60))
+    capture = Capture(tmp_path, most=2, clock=lambda: float(next(times)))
+    for _ in range(4):
+        run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), capture))
+    capture.close()
+    assert len(kept(tmp_path)) == 2
+    assert len(list(tmp_path.glob("flux-*.wav"))) == 2
+    assert other.read_text() == "mine"
+    small = Capture(tmp_path, megabytes=0.03)
+    assert run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), small)) == TEXT
+    small.close()
+    assert len(kept(tmp_path)) == 2, "one that is too large alone is given up"
+
+
+def test_nothing_is_kept_after_closing(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path
+) -> None:
+    """An utterance that outlives its capture is answered all the same."""
+    capture = Capture(tmp_path)
+    capture.close()
+    assert run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), capture)) == TEXT
+    assert not kept(tmp_path)
+
+
+def test_every_setting_is_in_a_record() -> None:
+    """Settings that were made for a record come back as they were."""
+    flux = FluxSettings(keyterms=("Nabu Casa", "Küche"), eager_eot_threshold=0.4, sample_rate=8000)
+    sink = Memory()
+    recorder = Recorder(
+        UtteranceSettings(wake_phrases=()), flux, ["one", "two"], 5.0, sink=sink, about={"a": 1}
+    )
+    recorder.events()
+    recorder.close(6.0)
+    record = read(sink.text)
+    assert record.flux == flux
+    assert record.utterance == dataclasses.replace(UtteranceSettings(), wake_phrases=())
+    assert record.endpoints == ("one", "two")
+    assert record.header["a"] == 1
