@@ -25,7 +25,7 @@ from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from .events import Answer, Connect, Drop, Fact, Learnt, Partial
 from .machine import Machine
 from .outcome import Transcript, Trigger
-from .proof import prove
+from .proof import COSTS, prove
 from .report import Report
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -393,6 +393,7 @@ class Transcriber:
             proof = attempt.proof
             if proof is not None and proof.prove is not None and not self._closed:
                 rate, learnt = self._settings.sample_rate, attempt.connector.learnt
+                self._sent += int(COSTS * rate) * 2
                 works = await prove(connection, proof.prove, proof.sent, rate)
                 remember = learnt.prove if works else learnt.disprove
                 remember(proof.prove, self._loop.time())
