@@ -83,9 +83,10 @@ class Endpoint:
     ) -> "Endpoint":
         """Make an endpoint of what a person typed.
 
-        ``http(s)://`` is turned into ``ws(s)://``, for a public host always into ``wss://``, as an
-        address without a scheme is; the host decides the route unless ``route`` names one. Raises :class:`InvalidSetting` for ``worker_url``, ``route``, ``token`` or
-        ``headers``, with a sentence that says what to do.
+        ``http(s)://`` is turned into ``ws(s)://``, for a public host always into ``wss://``, and so
+        is an address without a scheme; the host decides the route unless ``route`` names one.
+        Raises :class:`InvalidSetting` for ``worker_url``, ``route``, ``token`` or ``headers``, with
+        a sentence that says what to do.
         """
         parts = _split(url)
         host = parts.hostname or ""

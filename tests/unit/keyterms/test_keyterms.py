@@ -17,8 +17,8 @@ from wyoming_flux.keyterms import (
     merge,
     query_bytes,
     read_file,
-    tokens,
     split,
+    tokens,
 )
 from wyoming_flux.settings import FluxSettings
 
