@@ -11,6 +11,7 @@
     ├── Internal                internal              a fault of our own
     └── EndpointError                                 the way to Flux
         ├── AuthFailed          auth                  a new token would help
+        │   └── LoginNeeded     auth                  a login page stands before it
         ├── QuotaExceeded       quota                 the allowance is used up until it is renewed
         ├── PaymentRequired     payment               the account must pay or upgrade
         ├── EndpointNotFound    endpoint-not-found    nothing answers at this URL
@@ -102,11 +103,20 @@ class EndpointError(WyomingFluxError):
         self.upstream_code = upstream_code
         self.request_id = request_id
 
+    @property
+    def traced(self) -> str:
+        """The message with the request id, if there is one: what support can look up."""
+        return f"{self} (request {self.request_id})" if self.request_id else str(self)
+
 
 class AuthFailed(EndpointError):
     """The token is missing, wrong or expired; a new one helps."""
 
     code = "auth"
+
+
+class LoginNeeded(AuthFailed):
+    """A login page stands before the endpoint: a token of ours is not what it asks for."""
 
 
 class QuotaExceeded(EndpointError):

@@ -4,6 +4,7 @@ Flux refuses the whole connection for one blank term or one of 101 characters (p
 section 1), so nothing gets past here that could cost the user the turn.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ def merge(*sources: Iterable[object] | None) -> KeytermList:
             break
         count += 1
     return KeytermList(terms=tuple(fitting[:count]), cut=len(different) - count)
+
+
+def split(terms: Iterable[str]) -> list[str]:
+    """Return what a person typed as single terms: a list in one field has commas or lines."""
+    return [one for term in terms for one in re.split(r"[,\n\r]", term) if one.strip()]
 
 
 def clean(term: str) -> str:

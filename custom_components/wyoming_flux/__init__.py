@@ -1,10 +1,11 @@
 """Deepgram Flux as speech-to-text: one entry is one way to Flux."""
 
 import logging
+from datetime import datetime
 from typing import Final
 
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP, Platform
-from homeassistant.core import Event, HomeAssistant
+from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryError
 from homeassistant.helpers.event import async_track_utc_time_change
 from homeassistant.util.ssl import get_default_context
@@ -12,9 +13,8 @@ from homeassistant.util.ssl import get_default_context
 from wyoming_flux.audio import AudioFormat, Converter
 from wyoming_flux.errors import (
     AuthFailed,
-    EndpointNotFound,
     InvalidSetting,
-    NotFlux,
+    LoginNeeded,
     WyomingFluxError,
 )
 from wyoming_flux.flux import Connector, Endpoint, check_flux
@@ -46,8 +46,8 @@ _PIPELINE_RATE: Final = 16000
 async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool:
     """Set up an entry: check the endpoint, then make the entities.
 
-    A wrong token asks for a new one, an endpoint that is not Flux is said to be wrong. All other
-    faults may pass, and each turn connects afresh: so the entities are there, unavailable.
+    A wrong token asks for a new one. All other faults may pass (a Worker that is being deployed, a
+    host that starts), and each turn connects afresh: so the entities are there, unavailable.
     """
     known = opt.complete(entry.options)
     try:
@@ -94,9 +94,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         entry.async_on_unload(data.names.async_stop)
     await _async_first_look(data)
 
-    entry.async_on_unload(
-        async_track_utc_time_change(hass, usage.new_day, hour=0, minute=0, second=0)
-    )
+    @callback
+    def new_day(now: datetime) -> None:
+        usage.new_day(now)
+        issues.clear(hass, entry, issues.DAILY_LIMIT)
+
+    entry.async_on_unload(async_track_utc_time_change(hass, new_day, hour=0, minute=0, second=0))
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
 
     async def stop(_event: Event) -> None:
@@ -105,7 +108,11 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         await data.async_stop()
 
     entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, stop))
-    if known[CONF_SERVE]:
+    if not usage.exhausted:
+        issues.clear(hass, entry, issues.DAILY_LIMIT)
+    if not known[CONF_SERVE]:
+        issues.clear(hass, entry, issues.PORT_IN_USE)
+    else:
         server = NetworkServer(hass, entry)
         data.on_stop.append(server.async_stop)
         await server.async_start()
@@ -114,21 +121,17 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
 
 async def _async_first_look(data: FluxData) -> None:
     try:
-        await check_flux(data.connector, data.settings)
+        verdict = await check_flux(data.connector, data.settings)
+    except LoginNeeded as err:
+        data.health.failed(err)
     except AuthFailed as err:
         raise ConfigEntryAuthFailed(
             translation_domain=DOMAIN, translation_key="invalid_auth"
         ) from err
-    except (NotFlux, EndpointNotFound) as err:
-        raise ConfigEntryError(
-            translation_domain=DOMAIN,
-            translation_key=err.code.replace("-", "_"),
-            translation_placeholders={"host": data.connector.endpoint.host},
-        ) from err
     except WyomingFluxError as err:
         data.health.failed(err)
     else:
-        data.health.succeeded()
+        data.health.succeeded(refused=verdict.refused)
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool:
@@ -138,10 +141,13 @@ async def async_unload_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> boo
     unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
     data.stopping = unloaded
     await data.usage.async_save()
-    issues.clear(hass, entry, *issues.ALL)
+    if entry.disabled_by is not None:
+        issues.clear(hass, entry, *issues.ALL)
+    # A reload keeps them: who ignores one does not want to see it again after each change.
     return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> None:
     """Forget what was kept for an entry."""
+    issues.clear(hass, entry, *issues.ALL)
     await store(hass, entry.entry_id).async_remove()

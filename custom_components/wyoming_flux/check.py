@@ -8,9 +8,11 @@ from wyoming_flux.errors import (
     AuthFailed,
     CertificateInvalid,
     ConnectionLost,
+    EndpointError,
     EndpointNotFound,
     FluxTimeout,
     InvalidSetting,
+    LoginNeeded,
     NotFlux,
     PaymentRequired,
     QuotaExceeded,
@@ -65,9 +67,9 @@ def keyterm_fault(terms: Sequence[str]) -> Fault | None:
 
 def endpoint_fault(error: WyomingFluxError, connector: Connector, settings: FluxSettings) -> Fault:
     """Return what to say about an endpoint that could not be used."""
-    reason = {"reason": str(error)}
+    reason = {"reason": error.traced if isinstance(error, EndpointError) else str(error)}
     match error:
-        case AuthFailed(status=int(status)) if 300 <= status < 400:
+        case LoginNeeded():
             return Fault(CONF_WORKER_URL, "login_page")
         case AuthFailed():
             missing = connector.endpoint.token is None

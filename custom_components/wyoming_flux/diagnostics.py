@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from homeassistant.components.diagnostics import async_redact_data
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 
 from wyoming_flux import __version__
 
 from .const import CONF_KEYTERMS, CONF_TOKEN, CONF_WAKE_PHRASES, CONF_WORKER_URL
-from .data import FluxConfigEntry
+from .data import FluxConfigEntry, FluxData
 
 # The title may hold the host.
 _REDACTED: Final = frozenset(
@@ -21,11 +22,17 @@ async def async_get_config_entry_diagnostics(
     _hass: HomeAssistant, entry: FluxConfigEntry
 ) -> dict[str, Any]:
     """Return the diagnostics of an entry."""
-    data = entry.runtime_data
-    connector = data.connector
-    return {
+    found: dict[str, Any] = {
         "library": __version__,
         "entry": async_redact_data(_plain(entry.as_dict()), _REDACTED),
+        "state": entry.state.value,
+    }
+    # Left by an entry that was not set up, or is unloaded: there is no more to tell of it.
+    data: FluxData | None = getattr(entry, "runtime_data", None)
+    if data is None or entry.state is not ConfigEntryState.LOADED:
+        return found
+    connector = data.connector
+    return found | {
         "endpoint": {
             "route": connector.endpoint.route.value,
             "encrypted": connector.endpoint.secure,
@@ -45,6 +52,7 @@ async def async_get_config_entry_diagnostics(
         "health": {
             "available": data.health.available,
             "last_error": data.health.last_error,
+            "last_error_request_id": data.health.last_request_id,
             "last_response_ms": data.health.last_response_ms,
         },
         "minutes_today": round(data.usage.seconds / 60, 3),

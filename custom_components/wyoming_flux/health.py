@@ -1,7 +1,7 @@
 """Whether Flux can be used: said once when it changes, by log, state, repair issue and prompt."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from wyoming_flux.errors import (
     ConnectionLost,
     EndpointError,
     FluxTimeout,
+    LoginNeeded,
     PaymentRequired,
     QuotaExceeded,
     Unreachable,
@@ -30,6 +31,13 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 _NETWORK: Final = frozenset({Unreachable.code, FluxTimeout.code, ConnectionLost.code})
 """Codes of one cause, which a bad network gives in turn: said once for all of them."""
+
+_GONE_WITH_SUCCESS: Final = (
+    issues.QUOTA,
+    issues.PAYMENT,
+    issues.DAILY_LIMIT,
+    issues.LOGIN_PAGE,
+)
 
 RETRY_FIRST: Final = 30.0
 RETRY_LONGEST: Final = 600.0
@@ -53,6 +61,8 @@ class Health:
         self.available = True
         self.last_error: str | None = None
         """Code of the last error since the start; it stays when all is well again."""
+        self.last_request_id: str | None = None
+        """What the endpoint called the request of that error, if it said so."""
         self.last_response_ms: float | None = None
         """Milliseconds from the end of speech to the text, in the last turn that gave one."""
         self._hass = hass
@@ -61,6 +71,7 @@ class Health:
         self._settings = settings
         self._failing: str | None = None
         self._limited = False
+        self._dropped: tuple[str, ...] = ()
         self._stopped = False
         self._retry_in = RETRY_FIRST
         self._cancel_retry: CALLBACK_TYPE | None = None
@@ -73,8 +84,10 @@ class Health:
         return lambda: self._listeners.remove(listener)
 
     @callback
-    def succeeded(self, response_ms: float | None = None) -> None:
-        """Flux has answered."""
+    def succeeded(
+        self, response_ms: float | None = None, *, refused: Collection[str] | None = None
+    ) -> None:
+        """Flux has answered; ``refused`` names the parameters that it did not take, if known."""
         if response_ms is not None:
             self.last_response_ms = response_ms
         if self._failing is not None:
@@ -84,17 +97,19 @@ class Health:
         self._retry_in = RETRY_FIRST
         self._stop_retrying()
         self.available = True
-        issues.clear(self._hass, self._entry, issues.QUOTA, issues.PAYMENT, issues.DAILY_LIMIT)
-        self._parameters_seen()
+        issues.clear(self._hass, self._entry, *_GONE_WITH_SUCCESS)
+        self._parameters_seen(all_taken=refused is not None and not refused)
         self._tell()
 
     @callback
     def failed(self, error: WyomingFluxError) -> None:
         """Flux could not be used: one line in the log until it can be used again."""
         self.last_error = error.code
+        self.last_request_id = error.request_id if isinstance(error, EndpointError) else None
         cause = "network" if error.code in _NETWORK else error.code
         known = self._failing == cause
-        _LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s: %s", self._entry.title, error)
+        said = error.traced if isinstance(error, EndpointError) else error
+        _LOGGER.log(logging.DEBUG if known else logging.WARNING, "%s: %s", self._entry.title, said)
         if isinstance(error, EndpointError):
             self._failing = cause
             self.available = False
@@ -106,6 +121,7 @@ class Health:
     def limit_reached(self, error: QuotaExceeded) -> None:
         """Say, once, that the user's own daily limit kept a turn from starting."""
         self.last_error = error.code
+        self.last_request_id = None
         _LOGGER.log(
             logging.DEBUG if self._limited else logging.WARNING, "%s: %s", self._entry.title, error
         )
@@ -130,12 +146,16 @@ class Health:
         self._stop_retrying()
 
     def _act_on(self, error: EndpointError) -> None:
-        if isinstance(error, AuthFailed):
+        if isinstance(error, LoginNeeded):
+            issues.create(
+                self._hass, self._entry, issues.LOGIN_PAGE, host=self._connector.endpoint.host
+            )
+        elif isinstance(error, AuthFailed):
             # Only a person can help, and is asked once: Home Assistant starts no second prompt.
             self._stop_retrying()
             self._entry.async_start_reauth(self._hass)
             return
-        if isinstance(error, QuotaExceeded):
+        elif isinstance(error, QuotaExceeded):
             issues.create(self._hass, self._entry, issues.QUOTA)
         elif isinstance(error, PaymentRequired):
             issues.create(self._hass, self._entry, issues.PAYMENT)
@@ -143,16 +163,20 @@ class Health:
             self._cancel_retry = async_call_later(self._hass, self._retry_in, self._retry)
             self._retry_in = min(2 * self._retry_in, RETRY_LONGEST)
 
-    def _parameters_seen(self) -> None:
+    def _parameters_seen(self, *, all_taken: bool = False) -> None:
+        # What this connector does not know yet is no news: the issue of a former one stays.
         connector = self._connector
-        issues.toggle(self._hass, self._entry, issues.PLAIN_WORKER, on=bool(connector.plain))
-        issues.toggle(
-            self._hass,
-            self._entry,
-            issues.PARAMETERS_REFUSED,
-            on=bool(connector.dropped),
-            parameters=", ".join(connector.dropped),
-        )
+        if connector.plain is not None:
+            issues.toggle(self._hass, self._entry, issues.PLAIN_WORKER, on=connector.plain)
+        if connector.dropped or self._dropped or all_taken:
+            self._dropped = connector.dropped
+            issues.toggle(
+                self._hass,
+                self._entry,
+                issues.PARAMETERS_REFUSED,
+                on=bool(connector.dropped),
+                parameters=", ".join(connector.dropped),
+            )
 
     @callback
     def _retry(self, _now: datetime) -> None:
@@ -164,11 +188,11 @@ class Health:
 
     async def _check(self) -> None:
         try:
-            await check_flux(self._connector, self._settings())
+            verdict = await check_flux(self._connector, self._settings())
         except WyomingFluxError as err:
             self.failed(err)
         else:
-            self.succeeded()
+            self.succeeded(refused=verdict.refused)
 
     def _stop_retrying(self) -> None:
         if self._cancel_retry is not None:

@@ -14,8 +14,17 @@ DAILY_LIMIT: Final = "daily_limit"
 PARAMETERS_REFUSED: Final = "parameters_refused"
 PLAIN_WORKER: Final = "plain_worker"
 PORT_IN_USE: Final = "port_in_use"
+LOGIN_PAGE: Final = "login_page"
 
-ALL: Final = (QUOTA, PAYMENT, DAILY_LIMIT, PARAMETERS_REFUSED, PLAIN_WORKER, PORT_IN_USE)
+ALL: Final = (
+    QUOTA,
+    PAYMENT,
+    DAILY_LIMIT,
+    PARAMETERS_REFUSED,
+    PLAIN_WORKER,
+    PORT_IN_USE,
+    LOGIN_PAGE,
+)
 
 
 @callback

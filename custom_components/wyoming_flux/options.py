@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from wyoming_flux.declare import Checked, Setting, setting, settings_of
-from wyoming_flux.keyterms import KeytermList, merge
+from wyoming_flux.keyterms import KeytermList, merge, split
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
 from .const import CONF_HOME_NAMES, CONF_KEYTERMS
@@ -98,9 +98,12 @@ def keyterms(options: Mapping[str, Any], home_names: Iterable[str] = ()) -> Keyt
 
 
 def clean_terms(terms: Iterable[str]) -> list[str]:
-    """Return what was typed into a list, without blanks and repetitions, in the same order."""
+    """Return what was typed into a list, without blanks and repetitions, in the same order.
+
+    A list in one field ("ecobee, nest, hue") is taken apart.
+    """
     kept: dict[str, str] = {}
-    for term in (" ".join(one.split()) for one in terms):
+    for term in (" ".join(one.split()) for one in split(terms)):
         if term:
             kept.setdefault(term.casefold(), term)
     return list(kept.values())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import pytest
 from homeassistant.components.diagnostics import DOMAIN as DIAGNOSTICS
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
@@ -31,6 +32,21 @@ async def test_diagnostics(
     found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
     assert found.pop("library") == __version__
     assert found == snapshot(exclude=props("created_at", "modified_at"))
+
+
+@pytest.mark.parametrize("how", ["unloaded", "not set up"])
+async def test_diagnostics_without_a_loaded_entry(
+    hass: HomeAssistant, worker, set_up, hass_client: ClientSessionGenerator, how: str
+) -> None:
+    """Whoever cannot set it up needs them most."""
+    entry = await set_up(worker, token="door-opener" if how == "unloaded" else "wrong")
+    if how == "unloaded":
+        assert await hass.config_entries.async_unload(entry.entry_id)
+    assert await async_setup_component(hass, DIAGNOSTICS, {})
+    found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found["state"] == ("not_loaded" if how == "unloaded" else "setup_error")
+    assert "door-opener" not in json.dumps(found)
+    assert "health" not in found
 
 
 async def test_diagnostics_hold_nothing_private(

@@ -72,7 +72,6 @@ def test_manifest_values() -> None:
     assert all(owner.startswith("@") for owner in MANIFEST["codeowners"])
     assert MANIFEST["integration_type"] == "service"
     assert MANIFEST["iot_class"] == "cloud_push"
-    assert MANIFEST["quality_scale"] in ("bronze", "silver", "gold", "platinum")
     assert MANIFEST["config_flow"] is (INTEGRATION / "config_flow.py").exists()
     for key in ("documentation", "issue_tracker"):
         assert MANIFEST[key].startswith("https://")

@@ -1,5 +1,6 @@
 """Every rule of the Integration Quality Scale is answered, and what the answers claim exists."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ HEADINGS = {
 
 
 def test_every_rule_is_answered() -> None:
-    """Each of the 54 rules once: done, or exempt with a reason; nothing is left to do."""
+    """Each of the 54 rules once: done, or exempt or still to do with a reason."""
     wanted = [rule for tier in TIERS.values() for rule in tier.split()]
     assert len(wanted) == 54
     assert list(RULES) == wanted
@@ -59,8 +60,15 @@ def test_every_rule_is_answered() -> None:
         if isinstance(answer, str):
             assert answer == "done", rule
         else:
-            assert answer["status"] in ("done", "exempt"), rule
+            assert answer["status"] in ("done", "exempt", "todo"), rule
             assert len(answer["comment"]) > 20, rule
+
+
+def test_manifest_claims_no_more() -> None:
+    """Only a scale whose rules all hold stands in the manifest."""
+    manifest = json.loads((INTEGRATION / "manifest.json").read_text("utf-8"))
+    answers = [answer if isinstance(answer, str) else answer["status"] for answer in RULES.values()]
+    assert ("quality_scale" in manifest) is ("todo" not in answers)
 
 
 def test_documentation_has_what_the_rules_ask_for() -> None:

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
+from homeassistant.config_entries import ConfigEntryDisabler
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
@@ -168,7 +169,41 @@ async def test_account_needs_attention(
 
     worker.faults.append(fault)
     await hear(audio.microphone(audio.tone(1)))
-    assert await hass.config_entries.async_unload(entry.entry_id)
+    assert issues(hass) == {issue}
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert issues(hass) == set()
+
+
+async def test_ignored_issue_stays_ignored(
+    hass: HomeAssistant, worker, set_up, audio, hear
+) -> None:
+    """A change of options loads the entry again, which is no reason to show the issue again."""
+    entry = await set_up(worker)
+    worker.faults.append(faults.Refuse(status=402, body=""))
+    await hear(audio.microphone(audio.tone(1)))
+    (known,) = ir.async_get(hass).issues.values()
+    ir.async_ignore_issue(hass, "wyoming_flux", known.issue_id, True)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    (again,) = ir.async_get(hass).issues.values()
+    assert again.dismissed_version is not None
+    await hass.config_entries.async_set_disabled_by(entry.entry_id, ConfigEntryDisabler.USER)
+    assert issues(hass) == set()
+
+
+async def test_daily_limit_is_over_at_midnight(
+    hass: HomeAssistant, worker, set_up, audio, hear, freezer: FrozenDateTimeFactory
+) -> None:
+    """The new day has minutes again, so nobody has to be told any more."""
+    freezer.move_to("2026-11-22T23:59:30Z")
+    entry = await set_up(worker, {"daily_minutes": 1})
+    entry.runtime_data.usage.add(60)
+    await hear(audio.microphone(audio.tone(1)))
+    assert issues(hass) == {"daily_limit"}
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    freezer.move_to(midnight)
+    async_fire_time_changed(hass, midnight)
+    await hass.async_block_till_done()
     assert issues(hass) == set()
 
 

@@ -11,6 +11,7 @@ from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import (
     async_capture_events,
     async_fire_time_changed,
@@ -75,19 +76,68 @@ async def test_wrong_token_asks_for_a_new_one(hass: HomeAssistant, worker, set_u
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "error"),
     [
         (faults.Refuse(status=404, body="error code: 1042"), "endpoint_not_found"),
+        (
+            faults.Refuse(status=301, location="https://a.example/", body=""),
+            "endpoint_not_found",
+        ),
         (faults.Refuse(status=200, body="<html>welcome</html>"), "not_flux"),
+        (faults.Refuse(status=426, body=""), "not_flux"),
+        (faults.Refuse(status=500, body=""), "unreachable"),
     ],
 )
-async def test_endpoint_is_not_flux(
-    hass: HomeAssistant, start_worker, set_up, fault: faults.Refuse, reason: str
+async def test_wrong_answer_passes(
+    hass: HomeAssistant, start_worker, set_up, freezer, fault: faults.Refuse, error: str
 ) -> None:
-    """What is not Flux does not become it by waiting."""
-    entry = await set_up(await start_worker(faults=[fault]))
-    assert entry.state is ConfigEntryState.SETUP_ERROR
-    assert entry.error_reason_translation_key == reason
+    """A Worker that is just being deployed answers wrongly: it is looked at again, by itself."""
+    worker = await start_worker(faults=[fault])
+    entry = await set_up(worker)
+    assert entry.state is ConfigEntryState.LOADED
+    assert entry.runtime_data.health.last_error.replace("-", "_") == error
+    assert not available(hass)
+    worker.faults.clear()
+    freezer.tick(timedelta(seconds=31))
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert available(hass)
+
+
+async def test_login_page_is_a_repair_not_a_question(
+    hass: HomeAssistant, worker, start_worker, set_up, freezer, audio, hear
+) -> None:
+    """No token of ours opens Cloudflare Access: a repair says what to do, and goes by itself."""
+    login = faults.Refuse(
+        status=302, location="https://team.cloudflareaccess.com/cdn-cgi/access/login/x", body=""
+    )
+    worker = await start_worker(faults=[login])
+    entry = await set_up(worker)
+    assert entry.state is ConfigEntryState.LOADED
+    await hear(audio.microphone(audio.tone(1)))
+    assert not available(hass)
+    assert hass.config_entries.flow.async_progress() == []
+    (issue,) = ir.async_get(hass).issues.values()
+    assert issue.translation_key == "login_page"
+    assert issue.translation_placeholders["host"] == worker.url.removeprefix("ws://")
+    worker.faults.clear()
+    freezer.tick(timedelta(seconds=31))
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert available(hass)
+    assert ir.async_get(hass).issues == {}
+
+
+async def test_failure_carries_the_request_id(
+    hass: HomeAssistant, worker, set_up, audio, hear, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the endpoint calls a request is what its support can look up."""
+    entry = await set_up(worker)
+    worker.faults.append(faults.Refuse(status=402, body=""))
+    await hear(audio.microphone(audio.tone(1)))
+    found = entry.runtime_data.health.last_request_id
+    assert found
+    assert f"(request {found})" in warnings(caplog)[0]
 
 
 async def test_options_that_no_longer_work(hass: HomeAssistant, worker, set_up) -> None:

@@ -338,8 +338,9 @@ async def test_http_with_another_format(
     stereo = b"".join(mono[i : i + 2] * 2 for i in range(0, len(mono), 2))
     answer = await post(hass_client, wav(stereo, 48000, 2), 48000, 2)
     assert answer == {"text": SENTENCE, "result": "success"}
-    heard = len(fast_worker.connections[-1].audio) / 2 / 16000
-    assert heard < 3.5
+    spoken = fast_worker.connections[-1].audio.rstrip(b"\0")
+    # Not at three times, or twice, the speed; the filter rings for some samples.
+    assert len(spoken) / 2 / 16000 == pytest.approx(1.6, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,7 @@ def test_every_issue_and_exception_has_a_text() -> None:
     assert set(ENGLISH["issues"]) == set(issues.ALL)
     source = (INTEGRATION / "__init__.py").read_text("utf-8")
     keys = set(re.findall(r'translation_key="(\w+)"', source))
-    codes = {"endpoint_not_found", "not_flux"}  # made of the error's code
-    assert set(ENGLISH["exceptions"]) == keys | codes
+    assert set(ENGLISH["exceptions"]) == keys
 
 
 def test_system_health_lines_have_texts() -> None:
@@ -123,6 +122,34 @@ def test_system_health_lines_have_texts() -> None:
     source = (INTEGRATION / "system_health.py").read_text("utf-8")
     for key in ENGLISH["system_health"]["info"]:
         assert f'"{key}"' in source
+
+
+def leaves(tree: dict[str, Any], path: str = "") -> dict[str, str]:
+    """Return all texts of a translation by their path."""
+    found: dict[str, str] = {}
+    for key, value in tree.items():
+        where = f"{path}.{key}"
+        found |= leaves(value, where) if isinstance(value, dict) else {where: value}
+    return found
+
+
+def wrong_with(translation: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a translation: unknown texts, and other placeholders."""
+    english = leaves(ENGLISH)
+    return [
+        where
+        for where, text in leaves(translation).items()
+        if set(re.findall(r"{\w*}", text)) != set(re.findall(r"{\w*}", english.get(where, "{}")))
+    ]
+
+
+def test_other_languages_are_parts_of_the_english_one() -> None:
+    """Native speakers may contribute any part, with the placeholders of the English texts."""
+    assert wrong_with({"exceptions": {"invalid_setting": {"message": "Nein: {reason}"}}}) == []
+    assert wrong_with({"exceptions": {"invalid_setting": {"message": "Nein"}}}) != []
+    assert wrong_with({"exceptions": {"other": {"message": "Nein"}}}) != []
+    for path in (INTEGRATION / "translations").glob("*.json"):
+        assert wrong_with(json.loads(path.read_text("utf-8"))) == [], path.name
 
 
 async def test_home_assistant_finds_the_texts(hass: HomeAssistant) -> None:

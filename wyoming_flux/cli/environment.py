@@ -68,7 +68,8 @@ class Given:
         """
         path = self.values.get("keyterms_file")
         merged = keyterms.merge(
-            self.values.get("keyterms"), keyterms.read_file(path) if path is not None else ()
+            keyterms.split(self.values.get("keyterms", ())),
+            keyterms.read_file(path) if path is not None else (),
         )
         others = {name: value for name, value in self.values.items() if name != "keyterms"}
         return Given(others).make(FluxSettings, keyterms=merged.terms), merged.cut

@@ -50,6 +50,8 @@ _CLOUDFLARE_EOT_THRESHOLD: Final = 0.9
 _PLACEHOLDER: Final = re.compile(
     r"<[^>]*>?|%3c|\{[^}]*\}?|\.account\.workers\.dev", re.ASCII | re.IGNORECASE
 )
+_GATEWAY_QUERY: Final = f"?model={WORKERS_AI_MODEL}"
+_HOME_DOMAINS: Final = (".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -85,9 +87,10 @@ class Endpoint:
     ) -> "Endpoint":
         """Make an endpoint of what a person typed.
 
-        ``http(s)://`` is turned into ``ws(s)://``; the host decides the route unless ``route``
-        names one. Raises :class:`InvalidSetting` for ``worker_url``, ``route``, ``token`` or
-        ``headers``, with a sentence that says what to do.
+        ``http(s)://`` is turned into ``ws(s)://``, for a public host always into ``wss://``, and so
+        is an address without a scheme; the host decides the route unless ``route`` names one.
+        Raises :class:`InvalidSetting` for ``worker_url``, ``route``, ``token`` or ``headers``, with
+        a sentence that says what to do.
         """
         parts = _split(url)
         host = parts.hostname or ""
@@ -237,6 +240,11 @@ def is_private_host(host: str) -> bool:
     return address.is_loopback or address.is_link_local or address.is_private
 
 
+def _may_be_at_home(host: str) -> bool:
+    """Whether a host may be in the home: those that have a certificate have a public name."""
+    return is_private_host(host) or "." not in host or host.endswith(_HOME_DOMAINS)
+
+
 def _split(url: str) -> SplitResult:
     text = url.strip()
     if not text:
@@ -247,6 +255,10 @@ def _split(url: str) -> SplitResult:
             f"{placeholder.group().strip('./')} in the Worker URL only stands for yours: give the"
             " address that `npx wrangler deploy` or `wyoming-flux deploy` printed",
         )
+    if "://" not in text and re.match(r"(//)?[^/]*([.:]|localhost)", text):
+        # The dashboard shows addresses without a scheme.
+        text = f"http://{text.removeprefix('//')}"
+    text = text.removesuffix(_GATEWAY_QUERY)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -269,6 +281,9 @@ def _split(url: str) -> SplitResult:
         raise InvalidSetting(
             "worker_url", "the Worker URL must not contain spaces or non-ASCII characters"
         )
+    if parts.scheme == "http" and not _may_be_at_home(parts.hostname):
+        scheme = "wss"
+        port = None if port == 80 else port
     netloc = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
     if port is not None and port != {"ws": 80, "wss": 443}[scheme]:
         netloc += f":{port}"
@@ -306,11 +321,11 @@ def _path(parts: SplitResult, route: Route, *, forced: bool) -> str:
                 "Flux at Workers AI is wss://api.cloudflare.com/client/v4/accounts/"
                 f"<account id>/ai/run/{WORKERS_AI_MODEL}",
             )
-    elif (
-        route is Route.AI_GATEWAY
-        and not forced
-        and not re.fullmatch(r"/v1/[^/]+/[^/]+/workers-ai", path)
-    ):
+    elif route is Route.AI_GATEWAY and not forced:
+        # The dashboard shows the path of an ordinary request, with the model at its end.
+        path = path.removesuffix(f"/{WORKERS_AI_MODEL}")
+        if re.fullmatch(r"/v1/[^/]+/[^/]+/workers-ai", path):
+            return path
         raise InvalidSetting(
             "worker_url",
             "Flux behind AI Gateway is"

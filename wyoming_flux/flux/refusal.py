@@ -15,6 +15,7 @@ from wyoming_flux.errors import (
     AuthFailed,
     EndpointError,
     EndpointNotFound,
+    LoginNeeded,
     NotFlux,
     PaymentRequired,
     QuotaExceeded,
@@ -187,7 +188,7 @@ def _redirect(location: str, host: str, known: dict[str, Any]) -> EndpointError:
         target = urlsplit("")
     name = target.hostname or ""
     if _LOGIN_HOST.search(name) or _LOGIN_PATH.search(target.path):
-        return AuthFailed(
+        return LoginNeeded(
             f"{host} sends us to a login page (Cloudflare Access?): give a service token with a"
             " header file",
             **known,

@@ -21,6 +21,8 @@ TIME: Final = 1.0
 """Seconds that a proof may take."""
 _FRAMES: Final = 3
 """Frames of silence that are to be flushed."""
+COSTS: Final = _FRAMES * FRAME
+"""Seconds of audio that a proof sends."""
 
 
 class Provable(Protocol):

@@ -26,7 +26,7 @@ from .capture import Capture
 from .events import Answer, Connect, Drop, Fact, Learnt, Partial
 from .machine import Machine
 from .outcome import Transcript, Trigger
-from .proof import prove
+from .proof import COSTS, prove
 from .record import Recorder
 from .report import Report
 
@@ -421,6 +421,7 @@ class Transcriber:
             proof = attempt.proof
             if proof is not None and proof.prove is not None and not self._closed:
                 rate, learnt = self._settings.sample_rate, attempt.connector.learnt
+                self._sent += int(COSTS * rate) * 2
                 works = await prove(connection, proof.prove, proof.sent, rate)
                 remember = learnt.prove if works else learnt.disprove
                 remember(proof.prove, self._loop.time())

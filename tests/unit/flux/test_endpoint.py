@@ -27,6 +27,15 @@ DEEPGRAM = "wss://api.deepgram.com/v2/listen"
         ("WSS://Flux.Me.Workers.Dev:443", "worker", "wss://flux.me.workers.dev/"),
         ("http://127.0.0.1:8787", "worker", "ws://127.0.0.1:8787/"),
         ("ws://[::1]:8787", "worker", "ws://[::1]:8787/"),
+        (" flux.me.workers.dev\n", "worker", "wss://flux.me.workers.dev/"),
+        ("//flux.me.workers.dev/", "worker", "wss://flux.me.workers.dev/"),
+        ("http://flux.me.workers.dev:80/", "worker", "wss://flux.me.workers.dev/"),
+        ("localhost:8787", "worker", "ws://localhost:8787/"),
+        ("192.168.1.2:8787/flux/", "worker", "ws://192.168.1.2:8787/flux"),
+        ("http://nas:8787", "worker", "ws://nas:8787/"),
+        ("http://nas.lan:8787", "worker", "ws://nas.lan:8787/"),
+        (GATEWAY + "/@cf/deepgram/flux", "ai-gateway", GATEWAY),
+        (GATEWAY + "?model=@cf/deepgram/flux", "ai-gateway", GATEWAY),
         (WORKERS_AI, "workers-ai", WORKERS_AI),
         (GATEWAY + "/", "ai-gateway", GATEWAY),
         ("https://api.deepgram.com", "deepgram", DEEPGRAM),
@@ -57,7 +66,7 @@ def test_an_unknown_route() -> None:
     "url",
     [
         "",
-        "flux.me.workers.dev",
+        "moon",
         "ftp://flux.me.workers.dev",
         "wss://",
         "wss://user:secret@flux.me.workers.dev",
@@ -117,7 +126,9 @@ def test_token_needs_encryption_in_public() -> None:
     with pytest.raises(InvalidSetting, match="wss://"):
         Endpoint.from_url("ws://flux.example.com", token="secret")
     with pytest.raises(InvalidSetting, match="wss://"):
-        Endpoint.from_url("http://8.8.8.8", headers={"CF-Access-Client-Secret": "secret"})
+        Endpoint.from_url("ws://8.8.8.8", headers={"CF-Access-Client-Secret": "secret"})
+    upgraded = Endpoint.from_url("http://8.8.8.8", headers={"CF-Access-Client-Secret": "secret"})
+    assert upgraded.secure
 
 
 @pytest.mark.parametrize("token", ["two words", "new\nline", "ünïcode"])

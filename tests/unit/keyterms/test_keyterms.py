@@ -17,6 +17,7 @@ from wyoming_flux.keyterms import (
     merge,
     query_bytes,
     read_file,
+    split,
     tokens,
 )
 from wyoming_flux.settings import FluxSettings
@@ -197,3 +198,10 @@ def test_any_file_is_read_or_refused(
     except InvalidSetting:
         return
     assert all(term and clean(term) == term and len(term) <= 100 for term in terms)
+
+
+def test_a_list_in_one_field_is_taken_apart() -> None:
+    """Commas and line breaks are between terms, blanks and full stops within."""
+    typed = ["ecobee, nest,hue", "Nabu Casa\nSt. Ives", " , "]
+    terms = [term.strip() for term in split(typed)]
+    assert terms == ["ecobee", "nest", "hue", "Nabu Casa", "St. Ives"]
