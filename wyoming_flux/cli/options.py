@@ -13,6 +13,7 @@ from wyoming_flux.settings import (
     GROUPS,
     RUNNING,
     CaptureSettings,
+    FallbackSettings,
     FluxSettings,
     ProgramSettings,
     ServerSettings,
@@ -40,10 +41,11 @@ COMMANDS: Final = {
 
 _FLUX: Final = {**settings_of(FluxSettings), **settings_of(ProgramSettings)}
 _UTTERANCE: Final = {**settings_of(UtteranceSettings), **settings_of(CaptureSettings)}
+_HEARS: Final = {**_FLUX, **settings_of(FallbackSettings), **_UTTERANCE}
 _SERVER: Final = settings_of(ServerSettings)
 SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
-    "serve": {**_FLUX, **_UTTERANCE, **_SERVER},
-    "transcribe": {**_FLUX, **_UTTERANCE},
+    "serve": {**_HEARS, **_SERVER},
+    "transcribe": _HEARS,
     "check": _FLUX,
     "deploy": {},
     "health": {"uri": _SERVER["uri"]},

@@ -6,9 +6,11 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from typing import Final
 
-from wyoming_flux.errors import InvalidSetting, WyomingFluxError
+from wyoming_flux.ear import Ear
+from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Connector, check_flux
 from wyoming_flux.flux.check import SILENCE
 from wyoming_flux.minutes import DailyMinutes
@@ -17,6 +19,7 @@ from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings,
 from wyoming_flux.utterance import Capture
 
 from . import minutes_file, options
+from .endpoints import Way, endpoints
 from .environment import Given
 from .notify import notify
 
@@ -39,24 +42,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace, given: Given) -> int:
     """Serve; return 0 once stopped by SIGTERM or SIGINT. Raises :class:`InvalidSetting`."""
-    endpoint = given.endpoint()
+    ways = endpoints(given)
     flux, cut = given.flux()
     turn = given.make(UtteranceSettings)
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
     if cut:
         _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
-    if endpoint.open_to_all:
-        _LOGGER.warning(
-            "No token was given for %s: it will refuse us, or whoever knows its URL can spend what"
-            " its account pays for",
-            endpoint.host,
-        )
-    if advice := endpoint.advice(flux):
-        _LOGGER.warning("%s", advice)
-    connector = Connector(endpoint)
+    for way in ways:
+        if isinstance(way, Connector):
+            _warn(way, flux)
     try:
         with given.capture() as capture:
-            asyncio.run(_serve(connector, flux, turn, settings, capture))
+            return asyncio.run(_serve(ways, flux, turn, settings, capture))
     except InvalidSetting as error:
         # Such as a port in use: right in itself, but not here and now.
         return options.failed(given.explain(error))
@@ -66,40 +63,82 @@ def run(_: argparse.Namespace, given: Given) -> int:
 
 
 async def _serve(
-    connector: Connector,
+    ways: Sequence[Way],
     flux: FluxSettings,
     turn: UtteranceSettings,
     settings: ServerSettings,
     capture: Capture | None,
-) -> None:
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
     minutes = DailyMinutes(settings.daily_minutes)
-    server = Server(connector, flux, turn, settings, minutes=minutes, capture=capture)
+    first, *others = ways
+    server = Server(first, flux, turn, settings, fallbacks=others, minutes=minutes, capture=capture)
     async with contextlib.AsyncExitStack() as stack:
+        for way in ways:
+            if isinstance(way, Ear):
+                stack.push_async_callback(way.close)
+                if not await _load(way) and not others:
+                    return options.ERROR
         if settings.daily_minutes is not None and settings.address.port != 0:
             path = minutes_file.path_for(settings.uri)
             if path is not None:
                 await stack.enter_async_context(minutes_file.MinutesFile(minutes, path))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
-        _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
+        for way in ways:
+            _tell(way, "First" if way is first else "Then")
         if settings.zeroconf is not None:
             from wyoming_flux.server.announce import announced
 
             await stack.enter_async_context(announced(server.uri, settings.zeroconf))
-        look = asyncio.create_task(_look(connector, flux, server), name="look at Flux")
-        stack.push_async_callback(_end, look)
+        if isinstance(first, Connector):
+            look = asyncio.create_task(_look(first, flux, server), name="look at Flux")
+            stack.push_async_callback(_end, look)
         notify("READY=1")
         await stopping.wait()
         _LOGGER.info("Stopping")
         notify("STOPPING=1")
+    return 0
+
+
+async def _load(ear: Ear) -> bool:
+    """Load the ear's model before it is needed; tell what that takes."""
+    try:
+        seconds = await ear.start()
+    except EndpointError as error:
+        _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person
+        return False
+    memory = "" if ear.memory is None else f", {ear.memory} MB"
+    _LOGGER.info("The ear on this machine is loaded (%.1f s%s)", seconds, memory)
+    return True
+
+
+def _warn(connector: Connector, flux: FluxSettings) -> None:
+    if connector.endpoint.open_to_all:
+        _LOGGER.warning(
+            "No token was given for %s: it will refuse us, or whoever knows its URL can spend what"
+            " its account pays for",
+            connector.endpoint.host,
+        )
+    if advice := connector.endpoint.advice(flux):
+        _LOGGER.warning("%s", advice)
+
+
+def _tell(way: Way, place: str) -> None:
+    if isinstance(way, Connector):
+        what = "Flux is at" if place == "First" else "Then Flux at"
+        _LOGGER.info("%s %s (%s)", what, way.endpoint.host, way.endpoint.route)
+    elif isinstance(way, Ear):
+        _LOGGER.info("%s the ear on this machine", place)
+    else:
+        _LOGGER.info("%s the Wyoming engine %s", place, way.name)
 
 
 async def _look(connector: Connector, flux: FluxSettings, server: Server) -> None:
-    """Say what is wrong with the endpoint before the first sentence suffers; costs half a second."""
+    """Say what is wrong with Flux before the first sentence suffers; costs half a second."""
     await asyncio.sleep(_LOOK_AFTER)
     if server.standing.asked:
         return

@@ -11,10 +11,11 @@ _LOGGER = logging.getLogger(__name__)
 class Standing:
     """What was told last of one endpoint."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Know nothing yet."""
+    def __init__(self, name: str, endpoint: Endpoint | None) -> None:
+        """Know nothing yet; without ``endpoint`` it is not Flux."""
         self.asked = False
         """Whether an utterance has gone there, and so will tell."""
+        self._name = name
         self._endpoint = endpoint
         self._told: tuple[str, int | None, str | None] | None = None
 
@@ -27,10 +28,10 @@ class Standing:
         fault = (error.code, error.status, error.upstream_code)
         if fault != self._told:
             self._told = fault
-            advice = what_to_do(error, self._endpoint)
+            advice = what_to_do(error, self._endpoint) if self._endpoint is not None else None
             _LOGGER.warning(
-                "No text from Flux at %s (%s): %s.%s (Said once, until it changes.)",
-                self._endpoint.host,
+                "No text from %s (%s): %s.%s (Said once, until it changes.)",
+                self._name,
                 error.code,
                 str(error).rstrip("."),
                 f" {advice}" if advice else "",
@@ -41,4 +42,4 @@ class Standing:
         """Take note that it has answered."""
         if self._told is not None:
             self._told = None
-            _LOGGER.warning("Flux at %s answers again", self._endpoint.host)
+            _LOGGER.info("%s answers again", self._name)

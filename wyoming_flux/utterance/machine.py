@@ -26,6 +26,7 @@ from enum import Enum, auto
 
 from wyoming_flux.errors import (
     ConnectionLost,
+    EndpointBusy,
     EndpointError,
     FluxTimeout,
     NotFlux,
@@ -212,7 +213,8 @@ class Machine:
             return
         self._events += [Drop(other) for other in self._trying]
         self._trying.clear()
-        if self._silence_alone:
+        # Where text comes at the very end alone, only the close tells that there is no more.
+        if self._silence_alone and facts.partial:
             facts = dataclasses.replace(facts, control=None)
         self._stream = Stream(
             attempt, tried[0], facts, rate=self._rate, start=self._replay_at, t=self._t
@@ -275,8 +277,9 @@ class Machine:
         stream = self._stream
         if self.answered:
             return
-        if self._ended is not None and self._t >= self._end_by:
-            if stream is not None and stream.covers(self._stream_end(stream)):
+        if self._ended is not None and self._t >= self._end_by + self._thinks:
+            whole = stream is not None and stream.facts.partial
+            if whole and stream is not None and stream.covers(self._stream_end(stream)):
                 self._answer()
             else:
                 self._give_up(FluxTimeout("Flux did not hear the audio to its end in time"))
@@ -367,6 +370,9 @@ class Machine:
         if stream.blind and not was_blind:
             self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
         place = stream.place(stream.heard)
+        if not stream.facts.partial and info.audio_window_end is not None:
+            # The text of a turn comes while the next one is heard.
+            place = stream.place(round(info.audio_window_end * self._rate))
         first = info.first_word_start
         told = first is not None and not stream.blind
         word_at = stream.place(round(first * self._rate)) if told and first is not None else None
@@ -423,8 +429,15 @@ class Machine:
                 self._answer(Trigger.END_OF_TURN, with_open=False)
         elif not self._texts.any:
             if place - self._texts.no_speech_from >= self._n(self._no_speech(stream)):
-                self._answer(Trigger.NO_SPEECH)
+                self._no_text(stream)
         elif first is not None and place - first >= self._n(self._settings.max_turn):
+            self._finish_client(Trigger.MAX_TURN, stream.cursor)
+
+    def _no_text(self, stream: Stream) -> None:
+        if stream.facts.partial:
+            self._answer(Trigger.NO_SPEECH)
+        else:
+            # It may be in the middle of a sentence.
             self._finish_client(Trigger.MAX_TURN, stream.cursor)
 
     def _no_speech(self, stream: Stream) -> float:
@@ -454,7 +467,7 @@ class Machine:
 
     def _check_drained(self, stream: Stream) -> None:
         """Rule 2: all was heard, and the text stands."""
-        if self.state is not State.DRAINING or not stream.told:
+        if self.state is not State.DRAINING or not stream.told or not stream.facts.partial:
             return
         end = self._stream_end(stream)
         covered = stream.ended_heard >= end - self._n(rules.COVERED)
@@ -501,7 +514,15 @@ class Machine:
         since = self._t if self._fault_since is None else self._fault_since
         return self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS)
 
+    @property
+    def _thinks(self) -> float:
+        """What END_BY is longer by."""
+        stream = self._stream
+        return rules.ENGINE if stream is not None and not stream.facts.partial else 0.0
+
     def _patience(self, stream: Stream) -> float:
+        if stream.told and not stream.facts.partial:
+            return rules.ENGINE
         if stream.told:
             return rules.STALL_WITH_NEXT if self._has_next else rules.STALL
         return rules.FIRST_MESSAGE_WITH_NEXT if self._has_next else rules.FIRST_MESSAGE
@@ -525,7 +546,7 @@ class Machine:
             if stream.exhausted(self._t):
                 self._answer()
         elif stream.covers(self._stream_end(stream)):
-            if still >= rules.STILL_ENDS:
+            if stream.facts.partial and still >= rules.STILL_ENDS:
                 self._answer()
         elif still >= self._patience(stream) or self._is_stalled(stream):
             self._stalled(stream)
@@ -538,7 +559,7 @@ class Machine:
             if self._owed > self._n(rules.BEYOND):
                 self._give_up(FluxTimeout("Flux talks, but does not hear any further"))
             else:
-                self._answer(Trigger.NO_SPEECH)
+                self._no_text(stream)
         elif self._text_since is not None and self.state is State.STREAMING:
             since = self._listened - self._text_since
             if since >= self._settings.max_turn + rules.TWIN_MAX_TURN:
@@ -559,6 +580,7 @@ class Machine:
             error = FluxTimeout(f"{name} could not be reached in time")
             self._give_up(error if self._trying else self._error)
         elif self._has_next and self._t - self._pointed_at >= rules.BESIDE_NEXT:
+            self._pass_over(self._pointer)
             self._point(self._pointer + 1)
             self._connect()
         elif self.state is State.PAUSING:
@@ -590,9 +612,17 @@ class Machine:
         self._error = error
         self._faults.append((endpoint, error))
 
+    def _pass_over(self, endpoint: int) -> None:
+        """Take note that another endpoint has to be asked beside this one."""
+        if self._trying:
+            name = self._endpoints[endpoint]
+            self._note(endpoint, FluxTimeout(f"{name} was not open after {rules.BESIDE_NEXT:g} s"))
+        self._events.append(Learnt(endpoint, Fact.DOWN, error=self._error))
+
     def _leave(self, endpoint: int) -> None:
         """Go on with the next endpoint, unless that is under way; give up where there is none."""
-        self._events.append(Learnt(endpoint, Fact.DOWN))
+        if not isinstance(self._error, EndpointBusy):
+            self._events.append(Learnt(endpoint, Fact.DOWN, error=self._error))
         if self._pointer <= endpoint and self._has_next:
             self._point(endpoint + 1)
             self._connect()
@@ -661,6 +691,8 @@ class Machine:
                 self._leave(self._pointer)
 
     def _is_whole(self, stream: Stream) -> bool:
+        if not stream.facts.partial:
+            return False
         if self._ended is not None:
             beyond = stream.heard - self._stream_end(stream) >= self._n(rules.WHOLE_BEYOND)
             return self.state is State.DRAINING and stream.told and beyond
@@ -676,6 +708,8 @@ class Machine:
             estimated = texts.settled_until - self._n(rules.REPLAY_BLIND)
             return max(stream.start, estimated), False
         since = texts.open_since
+        if not stream.facts.partial:
+            return floor, False
         if since is None:
             return max(floor, heard - self._n(rules.REPLAY_BEFORE_TEXT)), False
         again = self._losses > 0 and heard - since > self._n(rules.LONG_AGAIN)
@@ -689,7 +723,8 @@ class Machine:
     # --- the end ---------------------------------------------------------------------------
 
     def _remember_best(self, stream: Stream) -> None:
-        heard = stream.place(stream.heard)
+        partial = stream.facts.partial
+        heard = stream.place(stream.heard) if partial else self._texts.settled_until
         text = self._texts.answer()
         if text and heard >= self._best[1]:
             self._best = (text, heard)

@@ -98,6 +98,11 @@ class Recorder:
         due = self._machine.deadline
         return None if due is None else self._began + due
 
+    @property
+    def decided(self) -> bool:
+        """As :attr:`Machine.decided`."""
+        return self._machine.decided
+
     def events(self) -> list[Event]:
         """See :meth:`Machine.events`."""
         events = self._machine.events()
