@@ -15,7 +15,7 @@ class Standing:
         """Know nothing yet; without ``endpoint`` it is not Flux."""
         self.asked = False
         """Whether an utterance has gone there, and so will tell."""
-        self._name = name
+        self._name = name if endpoint is None else f"Flux at {name}"
         self._endpoint = endpoint
         self._told: tuple[str, int | None, str | None] | None = None
 

@@ -440,7 +440,7 @@ class Transcriber:
             proof = attempt.proof
             if proof is not None and proof.prove is not None and not self._closed:
                 rate, learnt = self._settings.sample_rate, attempt.connector.learnt
-                self._sent += int(COSTS * rate) * 2
+                self._count(attempt, int(COSTS * rate) * 2)
                 works = await prove(connection, proof.prove, proof.sent, rate)
                 remember = learnt.prove if works else learnt.disprove
                 remember(proof.prove, self._loop.time())
@@ -459,6 +459,11 @@ class Transcriber:
         except Exception as err:
             self._fail(err)
 
+    def _count(self, attempt: _Attempt, size: int) -> None:
+        self._sent += size
+        if attempt.connector.billed:
+            self._billed += size
+
     async def _send_on(self, attempt: _Attempt) -> None:
         """Send all that the machine has to send now."""
         machine, connection = self._begun(), attempt.connection
@@ -470,9 +475,7 @@ class Transcriber:
                 if isinstance(data, str):
                     await connection.send_control(data)
                 else:
-                    self._sent += len(data)
-                    if attempt.connector.billed:
-                        self._billed += len(data)
+                    self._count(attempt, len(data))
                     await connection.send_audio(data)
                 if not self._room.is_set() and machine.room:
                     self._room.set()

@@ -46,7 +46,7 @@ class Peer:
             utterance=UtteranceSettings(),
             languages=("en",),
             host="flux.example",
-            standing=Standing(Endpoint.from_url("ws://127.0.0.1:1")),
+            standing=Standing("flux", Endpoint.from_url("ws://127.0.0.1:1")),
             transcriber=FakeTranscriber,
             minutes=DailyMinutes(None),
             limits=Limits(),

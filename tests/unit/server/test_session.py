@@ -671,6 +671,7 @@ async def test_a_fault_of_the_endpoint_is_a_warning_once_until_it_changes(
     serve: Any, say: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not one warning per sentence; what to do is in it, and its end is told as well."""
+    caplog.set_level("INFO")
     one = await serve()
     client = await one.connect()
     wrong, gone = AuthFailed("wrong token", status=401), Unreachable("nobody is there")
