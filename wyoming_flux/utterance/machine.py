@@ -575,14 +575,15 @@ class Machine:
 
     def _check_attempts(self) -> None:
         """Rule 7: no timer for an attempt, but another one beside it, and a budget for all."""
-        if self._t >= self._out_of_time:
-            name = self._endpoints[self._pointer]
-            error = FluxTimeout(f"{name} could not be reached in time")
-            self._give_up(error if self._trying else self._error)
-        elif self._has_next and self._t - self._pointed_at >= rules.BESIDE_NEXT:
+        late = self._t >= self._out_of_time
+        if self._has_next and (late or self._t - self._pointed_at >= rules.BESIDE_NEXT):
             self._pass_over(self._pointer)
             self._point(self._pointer + 1)
             self._connect()
+        elif late:
+            name = self._endpoints[self._pointer]
+            error = FluxTimeout(f"{name} could not be reached in time")
+            self._give_up(error if self._trying else self._error)
         elif self.state is State.PAUSING:
             if self._t >= self._retry_at:
                 self._connect()
@@ -626,7 +627,13 @@ class Machine:
         if self._pointer <= endpoint and self._has_next:
             self._point(endpoint + 1)
             self._connect()
-        elif not self._trying:
+        elif self._trying:
+            pass
+        elif self._pointer > endpoint:
+            # Asked beside this one, and dropped when this one was the first to open.
+            self._point(self._pointer)
+            self._connect()
+        else:
             self._give_up(self._error)
 
     def _back_off(self) -> None:
@@ -671,24 +678,24 @@ class Machine:
             if new or self._fault_began is None:
                 self._fault_began = self._t - stream.owing(self._t)
             self._fault_since = self._fault_began
+            # What has been lost before it heard anything leaves the next one's time as it is.
+            self._pointed_at = self._t
         self._fault_at = self._furthest
-        self._pointed_at = self._t
         self._reconnect(stream, error)
 
     def _reconnect(self, stream: Stream, error: EndpointError) -> None:
-        if not error.retryable:
+        stalled = isinstance(error, FluxTimeout)
+        if not error.retryable or (stalled and self._has_next):
             self._leave(stream.endpoint)
         elif not stream.progressed:
             self._back_off()
         else:
             self._losses += 1
-            again = self._losses <= rules.MAX_LOSSES
-            if self._has_next:
-                again = self._losses < rules.MAX_LOSSES and not isinstance(error, FluxTimeout)
+            again = self._losses < rules.MAX_LOSSES + (not self._has_next)
             if again and self._t < self._out_of_time:
                 self._connect()
             else:
-                self._leave(self._pointer)
+                self._leave(stream.endpoint)
 
     def _is_whole(self, stream: Stream) -> bool:
         if not stream.facts.partial:
