@@ -1,31 +1,26 @@
 """Capture, show and replay as a person types them."""
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support.make_records import FOLDER
 from tests.unit.cli.conftest import ROOT, Start
+from wyoming_flux.simulator import Simulator
 
 SAMPLE = ROOT / "samples" / "turn_on_the_living_room_light.wav"
-SCRIPT = '[[turn]]\ntext = "turn on the living room light"\n'
 
 
 @pytest.mark.parametrize("text_only", [False, True])
 async def test_transcribe_show_and_replay(start: Start, tmp_path: Path, *, text_only: bool) -> None:
     """A recording is captured, shown from a file, and replayed to the same decisions."""
-    (tmp_path / "script.toml").write_text(SCRIPT)
-    flux = await start(
-        *("simulate", "--uri", "ws://127.0.0.1:0", "--recognizer", "script"),
-        *("--script", "script.toml"),
-    )
-    url = await flux.wait_for(r"ws://127\.0\.0\.1:\d+")
     more = ("--capture-text-only",) if text_only else ()
-    said = await start("transcribe", str(SAMPLE), "--worker-url", url, "--capture", "kept", *more)
-    result = await said.end()
-    await flux.end(signal.SIGTERM)
+    async with Simulator(ingest_rate=0) as flux:
+        said = await start(
+            *("transcribe", str(SAMPLE), "--worker-url", flux.url, "--capture", "kept"), *more
+        )
+        result = await said.end()
     assert (result.code, result.out) == (0, "turn on the living room light\n"), result.err
     (record,) = (tmp_path / "kept").glob("*.jsonl")
     assert len(list((tmp_path / "kept").glob("*.wav"))) == (0 if text_only else 1)
