@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from wyoming_flux.utterance.guess import Guess
+
 from .spent import spent
-from .turn import EAGER, END, Turn
+from .turn import Turn
 
 _WHY: Final = {
     "end-of-turn": "Flux said that the turn was over",
@@ -125,20 +127,13 @@ def _times(count: int) -> str:
 def _guess(turn: Turn) -> list[str]:
     if turn.record.flux.eager_eot_threshold is None or turn.answered is None:
         return []
-    ends = [one for one in turn.said if one.event == END and one.text]
-    if not ends:
-        return []
-    last = ends[-1]
-    guesses = [
-        one
-        for one in turn.said
-        if one.event == EAGER and (one.attempt, one.turn) == (last.attempt, last.turn)
-    ]
-    right = [one for one in guesses if one.text == last.text]
+    guess = Guess()
+    for one in turn.said:
+        if one.at <= turn.answered:
+            guess.hear(one.attempt, one.turn, one.event, one.text, one.at)
     sentences = []
-    if right:
-        earlier = turn.answered - right[0].at
+    if (earlier := guess.earlier(turn.answered)) is not None:
         sentences.append(f"An early guess had the final text {earlier:.2f} s before the answer.")
-    if len(right) < len(guesses):
+    if guess.wrong:
         sentences.append("An early guess had another text.")
     return sentences or ["There was no early guess."]

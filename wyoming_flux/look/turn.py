@@ -9,7 +9,6 @@ from wyoming_flux.utterance.machine import Machine, State
 from wyoming_flux.utterance.record import Record, give
 
 END: Final = "EndOfTurn"
-EAGER: Final = "EagerEndOfTurn"
 
 
 @dataclass(slots=True)

@@ -270,7 +270,7 @@ class Utterance:
         _LOGGER.log(
             level,
             "Utterance %d: %s, audio %.2f s, connect %s, answer %s, endpoint %s, attempts %d,"
-            " missing %.1f s, characters %d%s",
+            " missing %.1f s, characters %d%s%s",
             self._number,
             what,
             report.audio_seconds,
@@ -280,6 +280,7 @@ class Utterance:
             report.attempts,
             report.missing,
             report.characters,
+            _guess(report),
             ": " + " ".join(why) if why else "",
             extra={
                 "utterance": {
@@ -292,6 +293,8 @@ class Utterance:
                     "attempts": report.attempts,
                     "missing_seconds": report.missing,
                     "characters": report.characters,
+                    "guess_ms": report.guess_ms,
+                    "guess_wrong": report.guess_wrong,
                     "why": why,
                 }
             },
@@ -300,3 +303,9 @@ class Utterance:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} ms"
+
+
+def _guess(report: Report) -> str:
+    """Tell of early guesses, where there were any."""
+    right = "" if report.guess_ms is None else f", guessed {_ms(report.guess_ms)} earlier"
+    return right + (", guessed otherwise" if report.guess_wrong else "")
