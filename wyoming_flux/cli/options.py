@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "check": "connect to Flux once and say what is there, or what is wrong",
     "deploy": "put the Worker into your Cloudflare account, or renew it there",
     "health": "ask a running server whether it is there, for containers",
+    "show": "make a page of a captured utterance, or of a folder of them",
     "replay": "run a captured utterance through the program once more",
     "simulate": "run a local Flux, for trying out and testing",
 }
@@ -49,6 +50,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
     "check": _FLUX,
     "deploy": {},
     "health": {"uri": _SERVER["uri"]},
+    "show": {},
     "replay": {},
     "simulate": {},
 }

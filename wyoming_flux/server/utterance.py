@@ -285,7 +285,7 @@ class Utterance:
         _LOGGER.log(
             level,
             "Utterance %d: %s, audio %.2f s, connect %s, answer %s, after speech %s,"
-            " endpoint %s, attempts %d, missing %.1f s, characters %d%s",
+            " endpoint %s, attempts %d, missing %.1f s, characters %d%s%s",
             self._number,
             what,
             report.audio_seconds,
@@ -296,6 +296,7 @@ class Utterance:
             report.attempts,
             report.missing,
             report.characters,
+            _guess(report),
             ": " + " ".join(why) if why else "",
             extra={
                 "utterance": {
@@ -309,6 +310,8 @@ class Utterance:
                     "attempts": report.attempts,
                     "missing_seconds": report.missing,
                     "characters": report.characters,
+                    "guess_ms": report.guess_ms,
+                    "guess_wrong": report.guess_wrong,
                     "why": why,
                 }
             },
@@ -317,3 +320,9 @@ class Utterance:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} ms"
+
+
+def _guess(report: Report) -> str:
+    """Tell of early guesses, where there were any."""
+    right = "" if report.guess_ms is None else f", guessed {_ms(report.guess_ms)} earlier"
+    return right + (", guessed otherwise" if report.guess_wrong else "")

@@ -33,3 +33,7 @@ class Report:
     """What went wrong on the way, in order."""
     after_audio_ms: float | None = None
     """Milliseconds from the last client audio to the result."""
+    guess_ms: float | None = None
+    """Milliseconds before the result at which an early guess had its text; None: none had."""
+    guess_wrong: bool = False
+    """Whether an early guess had another text."""

@@ -19,11 +19,12 @@ from wyoming_flux.errors import (
     WyomingFluxError,
 )
 from wyoming_flux.flux.learnt import Facts
-from wyoming_flux.flux.messages import Message
+from wyoming_flux.flux.messages import Message, TurnInfo
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .capture import Capture
 from .events import Answer, Connect, Drop, Fact, Learnt, Partial
+from .guess import Guess
 from .machine import Machine
 from .outcome import Transcript, Trigger
 from .proof import COSTS, prove
@@ -153,6 +154,8 @@ class Transcriber:
         self._answer: Answer | None = None
         self._audio_at: float | None = None
         self._after_audio: float | None = None
+        self._guess = Guess()
+        self._guessed: float | None = None
         self._sent = 0
         self._billed = 0
         self._tried = 0
@@ -267,6 +270,8 @@ class Transcriber:
             endpoint=name,
             faults=tuple(str(error) for _, error in answer.faults),
             after_audio_ms=costs.after_audio_ms,
+            guess_ms=None if self._guessed is None else self._guessed * 1000,
+            guess_wrong=self._guess.wrong,
         )
 
     # --- carrying out ----------------------------------------------------------------------
@@ -340,6 +345,8 @@ class Transcriber:
         self._answer = answer
         if self._audio_at is not None:
             self._after_audio = self._loop.time() - self._audio_at
+        if answer.text:
+            self._guessed = self._guess.earlier(self._loop.time())
         if answer.error is not None and not answer.text:
             self._outcome = answer.error
         else:
@@ -422,6 +429,14 @@ class Transcriber:
             self._obey()
             while attempt.live:
                 message = await connection.receive()
+                if isinstance(message, TurnInfo):
+                    self._guess.hear(
+                        number,
+                        message.turn_index,
+                        message.event,
+                        message.transcript,
+                        self._loop.time(),
+                    )
                 machine.receive(number, message, self._loop.time())
                 self._obey()
         except EndpointError as err:

@@ -87,7 +87,7 @@ def test_record_replays_to_the_same_decisions(
         start + len(audio) / 16000 + 0.5,
         [*broken, Nature()],
         settings=settings,
-        endpoints=endpoints,
+        fallbacks=[(Nature(),)] * (endpoints - 1),
         make=partial(Recorder, sink=sink, about={}),
     )
     answer = world.play()
