@@ -203,6 +203,15 @@ class Machine:
         if self._limit is None:
             self._limit = (self._tape.end + self._n(seconds), trigger)
 
+    def close(self, now: float) -> None:
+        """Take note that nobody waits for the answer: there will be none, and no audio is kept."""
+        self._advance(now)
+        self.state = State.ANSWERED
+        self._stream = None
+        self._trying.clear()
+        # Not left to the garbage collector, which may come after a thousand such clients.
+        self._tape.clear()
+
     # --- inputs: the way to Flux -----------------------------------------------------------
 
     def opened(self, attempt: int, facts: Facts, now: float) -> None:

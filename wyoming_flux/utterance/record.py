@@ -181,7 +181,9 @@ class Recorder:
         """End the record: nobody will ask the machine again; idempotent."""
         if self._sink is None:
             return
-        self._note({"t": self._time(now), "in": "close"})
+        at = self._time(now)
+        self._note({"t": at, "in": "close"})
+        self._machine.close(at)
         self._hand_on()
         sink, self._sink = self._sink, None
         if sink is not None:

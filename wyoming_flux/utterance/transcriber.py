@@ -238,7 +238,7 @@ class Transcriber:
         self._closed = True
         self._known.set()
         self._stop()
-        if isinstance(self._machine, Recorder):
+        if self._machine is not None:
             self._machine.close(self._loop.time())
         while self._tasks:
             await asyncio.wait(self._tasks)

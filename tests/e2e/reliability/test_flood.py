@@ -198,8 +198,10 @@ async def test_a_satellite_beside_63_that_flood(
     assert said["told"].pop("invalid-event") >= CLIENTS
     if "again" not in events:
         assert not said["told"]
+    # Alone 0.30 s, beside 0.30 s on a machine that does nothing else; on a shared one all that is
+    # asked is that nobody is deaf, as everybody was for minutes.
     # Sound and text go through four processes. Who comes back at once, thousands of times while the
     # sentence lasts, costs more: nobody is deaf, but new connections have no limit of their own.
-    assert beside - alone < (1.5 if "again" in events else 0.1) + 4 * late
+    assert beside - alone < (1.5 if "again" in events else 0.75) + 4 * late
     assert max(asking) < 0.5 + 4 * late
     assert stopping < 7

@@ -213,7 +213,7 @@ def in_the_middle(fault: Fault) -> Callable[[], Awaitable[EndpointError]]:
     async def run() -> EndpointError:
         async with Simulator(ingest_rate=0, faults=[fault]) as simulator:
             connector = Connector(Endpoint.from_url(simulator.url + AI_PATH, route="workers-ai"))
-            async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
+            async with Transcriber([connector], FluxSettings(), UtteranceSettings()) as transcriber:
                 await transcriber.send(bytes(32000))
                 with pytest.raises(EndpointError) as caught:
                     await transcriber.result()

@@ -129,7 +129,7 @@ async def test_finalising_of_a_route(
     path = WORKERS_AI_PATH if route == "worker" else path
     async with Simulator(profile=profile, script=script, ingest_rate=0, token=SECRET) as simulator:
         endpoint = Endpoint.from_url(simulator.url + path, route=route, token=SECRET)
-        async with Transcriber(Connector(endpoint), settings, UtteranceSettings()) as transcriber:
+        async with Transcriber([Connector(endpoint)], settings, UtteranceSettings()) as transcriber:
             await transcriber.send(spoken(0.2, 1.2))
             transcriber.end()
             transcript = await transcriber.result()

@@ -43,7 +43,7 @@ async def test_speech_with_key_terms(
     known_before = connector.plain
     for _ in range(3):
         settings = FluxSettings(keyterms=("living room",), sensitivity="relaxed")
-        async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
+        async with Transcriber([connector], settings, UtteranceSettings()) as transcriber:
             await transcriber.send(spoken(0.3, 2, 3))
             assert (await transcriber.result()).text == "turn on the living room light"
     assert (known_before, connector.plain) == (None, True)

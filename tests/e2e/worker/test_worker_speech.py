@@ -61,7 +61,7 @@ async def test_settings_and_speech(
         tag="home",
     )
     audio = spoken(0.3, 2, 3, rate=24000)
-    async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
+    async with Transcriber([connector], settings, UtteranceSettings()) as transcriber:
         await transcriber.send(audio)
         transcript = await transcriber.result()
     assert (transcript.text, transcript.trigger) == (TEXT, Trigger.END_OF_TURN)
@@ -115,7 +115,7 @@ async def test_parameters_that_workers_ai_refuses(
     # With all, and without thresholds: it is the key terms.
     simulator.faults += [Refuse(connection=one, status=400, code="5004") for one in (1, 2)]
     settings = FluxSettings(keyterms=("living room",), mip_opt_out=True)
-    async with Transcriber(connector, settings, UtteranceSettings()) as transcriber:
+    async with Transcriber([connector], settings, UtteranceSettings()) as transcriber:
         await transcriber.send(spoken(0.3, 2, 6))
         assert (await transcriber.result()).text == TEXT
     # Once is no proof.
@@ -144,19 +144,19 @@ async def test_dropped_in_the_middle(
 ) -> None:
     """A stream that breaks behind the Worker is replaced, and nothing of the sentence is lost."""
     simulator.faults.append(Drop(connection=1, after=1.2, code=1011))
-    async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
+    async with Transcriber([connector], FluxSettings(), UtteranceSettings()) as transcriber:
         await transcriber.send(spoken(0.3, 2, 3))
         assert (await transcriber.result()).text == TEXT
-        assert transcriber.stats.attempts == 2
+        assert transcriber.report.attempts == 2
 
 
 async def test_client_ends_first(start_worker: "StartWorker", spoken: Callable[..., bytes]) -> None:
-    """After audio-stop the stream behind the Worker is finished with CloseStream alone."""
+    """After audio-stop silence brings the end; then CloseStream, and nothing else, is tried."""
     script = [ScriptedTurn.of("turn on the", unfinished=True)]
     async with Simulator(script=script, ingest_rate=0) as simulator:
         worker = await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET)
         connector = Connector(Endpoint.from_url(worker.url, token=SECRET))
-        async with Transcriber(connector, FluxSettings(), UtteranceSettings()) as transcriber:
+        async with Transcriber([connector], FluxSettings(), UtteranceSettings()) as transcriber:
             await transcriber.send(spoken(0.3, 1.2))
             transcriber.end()
             assert (await transcriber.result()).text == "turn on the"

@@ -115,5 +115,5 @@ def test_an_error_does_not_wait_for_flux_to_close(
         return at, closed
 
     told, closed = run_virtual(main)
-    assert told == pytest.approx(8.0)
-    assert closed == pytest.approx(9.0)
+    assert 8.0 <= told <= 8.3
+    assert closed - told == pytest.approx(1.0)

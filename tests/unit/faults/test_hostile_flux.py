@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wyoming_flux.errors import ConnectionLost, WyomingFluxError
-from wyoming_flux.flux.messages import Message, parse
+from wyoming_flux.flux.learnt import Facts, Learnt
+from wyoming_flux.flux.messages import CLOSE_STREAM, Message, parse
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber, Transcript
 
@@ -86,6 +87,7 @@ class HostileConnection:
     def __init__(self, steps: list[tuple[str, Any]], takes: float | None) -> None:
         self.connect_ms = 0.0
         self.attempts = 1
+        self.facts = Facts(control=CLOSE_STREAM)
         self._steps = iter(steps)
         self._takes = takes
 
@@ -119,6 +121,9 @@ class HostileConnector:
 
     def __init__(self, endpoint: Any, scripts: list[Any]) -> None:
         self.endpoint = endpoint
+        self.name = "hostile"
+        self.billed = True
+        self.learnt = Learnt(())
         self._scripts = iter(scripts)
 
     async def connect(self, settings: FluxSettings) -> HostileConnection:
@@ -173,7 +178,7 @@ def test_whatever_flux_says(
     async def main() -> tuple[Transcript | WyomingFluxError, float]:
         loop = asyncio.get_running_loop()
         async with Transcriber(
-            connector,
+            [connector],
             FluxSettings(),
             UtteranceSettings(answer_on=answer_on),
             on_partial=shown.append,
