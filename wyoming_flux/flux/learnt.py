@@ -61,6 +61,8 @@ class Learnt:
         self._refusals: dict[Parameters, _Refusal] = {}
         self._down_for = 0.0
         self._down_until = float("-inf")
+        self.down_because: str | None = None
+        """Why it could not be used when it was asked last; None: it could."""
 
     def facts(self, now: float) -> Facts:
         """Return what holds for a stream that opens now."""
@@ -86,12 +88,13 @@ class Learnt:
         """Take note whether ``audio_window_end`` moves as the audio does."""
         self._no_windows_until = float("-inf") if usable else now + _CONTROL_FOR
 
-    def mark_down(self, now: float) -> bool:
+    def mark_down(self, now: float, reason: str = "") -> bool:
         """Take note that it could not be used: 30 s, twice as long each time, at most 600 s.
 
         Returns whether it worked until now.
         """
         first = not self.suspect
+        self.down_because = reason
         if not self.down(now):  # or several utterances at once would count as several times
             self._down_for = min(self._down_for * 2 or _DOWN_FIRST, _DOWN_MOST)
             self._down_until = now + self._down_for
@@ -102,12 +105,13 @@ class Learnt:
         again = self.suspect
         self._down_for = 0.0
         self._down_until = float("-inf")
+        self.down_because = None
         return again
 
     @property
     def suspect(self) -> bool:
         """Whether it could not be used when it was asked last."""
-        return self._down_for > 0
+        return self.down_because is not None
 
     def down(self, now: float) -> bool:
         """Whether others should be asked first."""

@@ -59,7 +59,7 @@ async def watch(
                 async with asyncio.timeout(_LIMIT):
                     await _check(endpoint, settings)
             except (WyomingFluxError, TimeoutError) as error:
-                learnt.mark_down(clock())
+                learnt.mark_down(clock(), str(error))
                 _LOGGER.debug("%s is still down: %s", endpoint.name, error)
             else:
                 if learnt.mark_up():

@@ -30,7 +30,7 @@ class Report:
     endpoint: str | None = None
     """Who answered."""
     faults: tuple[str, ...] = ()
-    """What went wrong on the way, in order."""
+    """What went wrong: which endpoints were down before, and what failed on the way, in order."""
     after_audio_ms: float | None = None
     """Milliseconds from the last client audio to the result."""
     guess_ms: float | None = None

@@ -74,7 +74,11 @@ class Remembers(Protocol):
     def windows(self, usable: bool, now: float) -> None:
         """Whether its window ends can be used."""
 
-    def mark_down(self, now: float) -> bool:
+    @property
+    def down_because(self) -> str | None:
+        """Why it could not be used when it was asked last; None: it could."""
+
+    def mark_down(self, now: float, reason: str = "") -> bool:
         """It could not be used; returns whether it worked until now."""
 
     def mark_up(self) -> bool:
@@ -158,6 +162,12 @@ class Transcriber:
         self._guessed: float | None = None
         self._sent = 0
         self._billed = 0
+        # What the answer of another one does not mend.
+        self._down = tuple(
+            f"{one.name} is down: {one.learnt.down_because}"
+            for one in self._connectors
+            if len(self._connectors) > 1 and one.learnt.down_because is not None
+        )
         self._tried = 0
         self._connect_ms: float | None = None
         self._closed = False
@@ -268,7 +278,7 @@ class Transcriber:
             connect_ms=costs.connect_ms,
             attempts=costs.attempts,
             endpoint=name,
-            faults=tuple(str(error) for _, error in answer.faults),
+            faults=(*self._down, *(str(error) for _, error in answer.faults)),
             after_audio_ms=costs.after_audio_ms,
             guess_ms=None if self._guessed is None else self._guessed * 1000,
             guess_wrong=self._guess.wrong,
@@ -315,7 +325,7 @@ class Transcriber:
                     _LOGGER.info("%s works again", connector.name)
             case Fact.DOWN:
                 # With one endpoint alone the utterance's own line says it.
-                if learnt.mark_down(now) and len(self._connectors) > 1:
+                if learnt.mark_down(now, str(event.error)) and len(self._connectors) > 1:
                     _LOGGER.warning("%s is down, others are asked: %s", connector.name, event.error)
             case Fact.NO_WINDOWS:
                 learnt.windows(False, now)

@@ -17,7 +17,13 @@ pytestmark = pytest.mark.skipif(
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 LIGHT = "turn_on_the_living_room_light"
-SPOKEN = (LIGHT, "close_the_garage_door", "set_the_bedroom_temperature_to_twenty_degrees")
+SPOKEN = (
+    LIGHT,
+    "close_the_garage_door",
+    "set_the_bedroom_temperature_to_twenty_degrees",
+    "open_the_blinds_in_the_bedroom",
+    "play_some_music_in_the_kitchen",
+)
 
 
 def frames(name: str) -> tuple[int, list[bytes]]:

@@ -21,6 +21,8 @@ SAMPLES = (
     "turn_on_the_living_room_light_8k",
     "close_the_garage_door",
     "set_the_bedroom_temperature_to_twenty_degrees",
+    "open_the_blinds_in_the_bedroom",
+    "play_some_music_in_the_kitchen",
 )
 
 

@@ -121,3 +121,14 @@ async def test_a_busy_one_is_down_a_little_longer() -> None:
     assert way.learnt.down(1.0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def test_what_is_down_is_told_once() -> None:
+    """The first failure and the return are news; the reason stays until then."""
+    learnt = Learnt(())
+    assert learnt.mark_down(0.0, "refused")
+    assert not learnt.mark_down(1.0, "refused again")
+    assert learnt.down_because == "refused again"
+    assert learnt.mark_up()
+    assert not learnt.mark_up()
+    assert learnt.down_because is None

@@ -1,0 +1,157 @@
+"""Real processes: the sentence is understood although Flux is dead, dies, is refused or used up.
+
+Each test prints how long after the last word the answer came (``pytest -rP``).
+"""
+
+import asyncio
+import contextlib
+import re
+import signal
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import RATE, ROOT, Process, Received, WyomingClient, transcribe
+
+pytest.importorskip("moonshine_voice", reason="needs the extra `local`")
+
+SENTENCE = "set_the_bedroom_temperature_to_twenty_degrees"
+SAMPLE = ROOT / "samples" / f"{SENTENCE}.wav"
+TEXT = SENTENCE.replace("_", " ")
+SILENCE_BEHIND = 1.0
+"""Seconds that ``samples/make`` puts behind a sentence."""
+DEAD = ("--worker-url", "ws://127.0.0.1:9")
+LOCAL = ("--fallback", "local")
+
+
+def plain(answer: Received) -> str:
+    """Return the words of a transcript."""
+    assert answer.kind == "transcript", answer
+    return str(answer.data["text"]).lower().rstrip(".")
+
+
+def sentence() -> bytes:
+    """Return the sentence without the silence behind it."""
+    with wave.open(str(SAMPLE)) as file:
+        assert file.getframerate() == RATE
+        return file.readframes(file.getnframes() - round(SILENCE_BEHIND * RATE))
+
+
+async def say(server: Process, what: str) -> str:
+    """Say the sentence into an open microphone; return its text, and print how late it came."""
+    async with await WyomingClient.connect(server.uri) as client:
+        await client.begin()
+        await client.live(sentence(), open_for=12.0)
+        answer = await client.answer()
+    print(f"{what}: {answer.at - client.ended_at:.2f} s after the last word")
+    return plain(answer)
+
+
+@contextlib.asynccontextmanager
+async def simulator(home: Path, *options: str) -> AsyncIterator[tuple[Process, str]]:
+    """Start a Flux as a process of its own, with the ear of this machine; give its URL."""
+    arguments = ("simulate", "--uri", "ws://127.0.0.1:0", "--recognizer", "local", *options)
+    made = await Process.start(*arguments, home=home, stdout=asyncio.subprocess.PIPE)
+    async with made:
+        assert made.process.stdout is not None
+        async with asyncio.timeout(30):
+            line = (await made.process.stdout.readline()).decode()
+        found = re.search(r"listening on (\S+)", line)
+        assert found, line
+        yield made, found[1]
+
+
+async def test_a_dead_endpoint(tmp_path: Path) -> None:
+    """The first sentence waits 1.5 s for it, the second not at all; it is warned of once."""
+    async with await Process.serve(*DEAD, *LOCAL, home=tmp_path) as server:
+        assert await say(server, "dead endpoint, first") == TEXT
+        assert await say(server, "dead endpoint, second") == TEXT
+        await server.wait_for(r"Utterance 2: end-of-turn.*endpoint local.*attempts 1,.*is down")
+    assert "is loaded" in server.log[0]
+    warnings = [line for line in server.log if "WARNING" in line]
+    assert len(warnings) == 1
+    assert "127.0.0.1:9 is down" in warnings[0]
+
+
+@pytest.mark.parametrize("at", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
+async def test_flux_goes_in_the_sentence(tmp_path: Path, at: float, how: signal.Signals) -> None:
+    """Killed, or silent as behind a dead line, 1 to 3 s into it: all of the sentence is there."""
+    async with (
+        simulator(tmp_path) as (flux, url),
+        await Process.serve("--worker-url", url, *LOCAL, home=tmp_path) as server,
+    ):
+
+        async def go() -> None:
+            await asyncio.sleep(at)
+            flux.process.send_signal(how)
+
+        going = asyncio.create_task(go())
+        assert await say(server, f"{how.name} at {at:g} s") == TEXT
+        await going
+        assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")
+
+
+async def test_a_second_flux(tmp_path: Path) -> None:
+    """Another URL of Flux is a fallback as well, with the token of its own."""
+    token = tmp_path / "token"
+    token.write_text("s3cret-token")
+    async with (
+        simulator(tmp_path, "--token-file", str(token)) as (_, url),
+        await Process.serve(
+            *(*DEAD, "--fallback", url, "--fallback-token-file", str(token)), home=tmp_path
+        ) as server,
+    ):
+        assert await say(server, "second Flux") == TEXT
+        assert url.removeprefix("ws://") in await server.wait_for(r"endpoint (\S+),")
+
+
+async def test_another_engine(tmp_path: Path) -> None:
+    """A Wyoming engine of its own, which is a server of ours that has no Worker."""
+    async with await Process.serve("--local", home=tmp_path) as engine:
+        assert await say(engine, "local alone") == TEXT
+        async with await Process.serve(*DEAD, "--fallback", engine.uri, home=tmp_path) as server:
+            assert await say(server, "another engine") == TEXT
+            await server.wait_for(rf"endpoint {engine.uri},")
+
+
+async def test_used_up_minutes_and_a_wrong_token(tmp_path: Path) -> None:
+    """What is used up is not asked at all; what is refused is left at once."""
+    token = tmp_path / "token"
+    token.write_text("s3cret-token")
+    async with simulator(tmp_path, "--token-file", str(token)) as (_, url):
+        wrong = ("--worker-url", url, *LOCAL)
+        async with await Process.serve(*wrong, home=tmp_path) as server:
+            assert await say(server, "wrong token") == TEXT
+            assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")
+        limited = (*wrong, "--token-file", str(token), "--daily-minutes", "0.01")
+        async with await Process.serve(*limited, home=tmp_path) as server:
+            assert await say(server, "minutes, first") == TEXT
+            assert await say(server, "minutes used up") == TEXT
+            assert "127.0.0.1" in await server.wait_for(r"Utterance 1: .*endpoint (\S+),")
+            assert "local" in await server.wait_for(r"Utterance 2: .*endpoint (\S+),")
+
+
+async def test_a_flux_that_comes_back(tmp_path: Path) -> None:
+    """It is tried beside the sentences, and asked first again; its return is told."""
+    async with (
+        simulator(tmp_path) as (flux, url),
+        await Process.serve("--worker-url", url, *LOCAL, home=tmp_path) as server,
+    ):
+        flux.process.send_signal(signal.SIGSTOP)
+        assert await say(server, "silent from the start") == TEXT
+        flux.process.send_signal(signal.SIGCONT)
+        await server.wait_for(r"works again", patience=60)
+        assert await say(server, "back again") == TEXT
+        assert "127.0.0.1" in await server.wait_for(r"Utterance 2: .*endpoint (\S+),")
+
+
+async def test_transcribe_with_a_fallback(tmp_path: Path) -> None:
+    """The command line has the same; ``--json`` says who answered, and why not the first."""
+    ran = await transcribe(*DEAD, *LOCAL, "--json", str(SAMPLE), home=tmp_path)
+    assert ran.code == 0, ran.stderr
+    assert '"endpoint": "local"' in ran.stdout
+    assert "cannot be reached" in ran.stdout
+    assert "twenty degrees" in ran.stdout
