@@ -628,7 +628,7 @@ class Machine:
         self._reconnect(stream, error)
 
     def _reconnect(self, stream: Stream, error: EndpointError) -> None:
-        if not error.retryable:
+        if not error.retryable or (self._has_next and isinstance(error, FluxTimeout)):
             self._leave(stream.endpoint)
         elif not stream.progressed:
             self._back_off()
@@ -636,7 +636,7 @@ class Machine:
             self._losses += 1
             again = self._losses <= rules.MAX_LOSSES
             if self._has_next:
-                again = self._losses < rules.MAX_LOSSES and not isinstance(error, FluxTimeout)
+                again = self._losses < rules.MAX_LOSSES
             if again and self._t < self._out_of_time:
                 self._connect()
             else:
