@@ -42,11 +42,12 @@ BELONGS: Final = {
     ),
     "utterance/texts.py": (
         f"{UNIT}/utterance/test_texts.py",
+        f"{UNIT}/utterance/test_machine_rules.py",
         f"{UNIT}/utterance/test_machine_properties.py",
     ),
     "utterance/words.py": (
+        f"{UNIT}/utterance/test_words.py",
         f"{UNIT}/utterance/test_texts.py",
-        f"{UNIT}/utterance/test_machine_properties.py",
     ),
     "utterance/transcriber.py": (f"{UNIT}/utterance/test_transcriber.py",),
     "utterance/proof.py": (f"{UNIT}/utterance/test_transcriber.py",),
