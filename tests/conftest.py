@@ -17,6 +17,14 @@ hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile(
     "fast", deadline=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
 )
+hypothesis.settings.register_profile(
+    "mutate",
+    deadline=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    derandomize=True,
+    database=None,
+    max_examples=40,
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

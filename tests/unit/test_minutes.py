@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.minutes import DailyMinutes, MinutesUsedUp
 
 
@@ -92,6 +93,7 @@ def test_is_restored_on_the_same_day_only(clock: Clock) -> None:
         {"day": "2026-11-22", "seconds": "1"},
         {"day": "2026-11-22", "seconds": True},
         {"day": "2026-11-22", "seconds": -1},
+        {"day": "2026-11-22", "seconds": 1e9},
         {"day": "2026-11-22", "seconds": float("inf")},
         {"day": "2026-11-22", "seconds": float("nan")},
         {"day": "2026-11-22", "seconds": 10**400},
@@ -151,3 +153,42 @@ def test_the_first_and_the_last_day(clock: Clock, day: str) -> None:
     usage.restore({"day": day, "seconds": 1})
     usage.add(1)
     assert usage.seconds == (2 if day > "2026" else 1)
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("inf"), float("nan"), True, "3"])
+def test_a_limit_is_a_positive_number(limit: Any) -> None:
+    """Anything else is refused, by the name of the setting."""
+    with pytest.raises(InvalidSetting, match=r"^daily_minutes must be above 0") as caught:
+        DailyMinutes(limit)
+    assert caught.value.name == "daily_minutes"
+
+
+def test_the_page_is_turned_by_whatever_comes_first(clock: Clock) -> None:
+    """Saving and restoring after midnight count for the new day alone."""
+    usage = DailyMinutes(2, now=clock)
+    usage.add(60)
+    clock.now += timedelta(minutes=1)
+    assert usage.snapshot() == {"day": "2026-11-23", "seconds": 0}
+    usage.add(60)
+    clock.now += timedelta(days=1)
+    usage.restore({"day": "2026-11-24", "seconds": 7})
+    assert usage.seconds == 7
+
+
+def test_the_first_moment_of_a_day(clock: Clock) -> None:
+    """00:00 belongs to its day, and a count of nothing is one."""
+    clock.now = clock.now.replace(hour=0, minute=0)
+    usage = DailyMinutes(2, now=clock)
+    usage.add(5)
+    usage.restore({"day": "2026-11-22", "seconds": 0})
+    assert usage.seconds == 5
+
+
+def test_a_clock_that_steps_back_twice(clock: Clock) -> None:
+    """Only a whole day without a break behind the counted one makes that one a mistake."""
+    usage = DailyMinutes(2, now=clock)
+    usage.add(120)
+    noon = clock.now.replace(hour=12)
+    for now in (-48, -25, 0, -13):
+        clock.now = noon + timedelta(hours=now)
+        assert usage.exhausted

@@ -129,3 +129,11 @@ def test_reductions(names: list[str]) -> None:
     sets = [{name for name, _ in one} for one in reductions(asked)]
     thresholds = {name for name in names if "eot" in name}
     assert sets == [thresholds, {"keyterm"} & set(names), set(names)]
+
+
+def test_a_proof_ends_an_older_refusal_for_good() -> None:
+    """Once it was proven, the refusal before it does not come back when the proof expires."""
+    learnt = Learnt((CLOSE_STREAM,))
+    learnt.disprove(CLOSE_STREAM, 100)
+    learnt.prove(CLOSE_STREAM, 50)
+    assert learnt.facts(50 + DAY).candidate == CLOSE_STREAM
