@@ -6,11 +6,11 @@ import dataclasses
 import json
 from typing import Final
 
-from wyoming_flux.errors import EndpointError, WyomingFluxError
+from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux, what_to_do
 from wyoming_flux.settings import FluxSettings
 
-from . import options
+from . import options, probe
 from .environment import Given
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
@@ -32,6 +32,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "exit codes: 0 Flux heard it, 1 it did not, 2 wrong option"
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--probe",
+        metavar="FOLDER",
+        help="instead, find out what the endpoint does: some two minutes, about a minute of audio;"
+        " writes summary.md, profile.json (for simulate --profile) and records.jsonl",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before --probe")
 
 
 def run(arguments: argparse.Namespace, given: Given) -> int:
@@ -39,6 +46,10 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
     endpoint = given.endpoint()
     flux, cut = given.flux()
     endpoint.check(flux)
+    if arguments.probe is not None:
+        if arguments.json:
+            raise InvalidSetting("", "--json has no effect with --probe: read its files")
+        return probe.run(endpoint, flux, arguments.probe, yes=arguments.yes)
     if arguments.json:
         return _as_json(endpoint, flux)
     _say("Flux", f"{endpoint.url} (route {endpoint.route})")

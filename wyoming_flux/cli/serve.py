@@ -96,7 +96,7 @@ async def _serve(
 
 
 async def _look(connector: Connector, flux: FluxSettings, server: Server) -> None:
-    """Say what is wrong with the endpoint before the first sentence suffers; costs half a second."""
+    """Say what is wrong with the endpoint before a sentence suffers; costs half a second."""
     await asyncio.sleep(_LOOK_AFTER)
     if server.standing.asked:
         return

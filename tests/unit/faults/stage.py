@@ -16,6 +16,7 @@ from wyoming_flux.server import Limits
 from wyoming_flux.server.client import Client as ServerClient
 from wyoming_flux.server.events import EventParser, encode
 from wyoming_flux.server.shared import Shared
+from wyoming_flux.server.standing import Standing
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import LocalFlux
 from wyoming_flux.utterance import Transcriber
@@ -180,6 +181,7 @@ class MemoryStage:
             utterance=turn,
             languages=("en",),
             host=connector.endpoint.host,
+            standing=Standing(connector.endpoint),
             transcriber=lambda settings, partial: Transcriber(
                 (connector,), settings, turn, on_partial=partial
             ),
