@@ -1,4 +1,4 @@
-"""``wyoming-flux check --probe FOLDER``: records what an endpoint does, for an issue and as a test."""
+"""``check --probe FOLDER``: records what an endpoint does, for an issue and as a test."""
 
 import asyncio
 import json

@@ -106,13 +106,14 @@ class _Stream:
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         self.name: str = records[0]["step"]
-        self.refused = self._first("refused")
-        self.opened = self._first("opened")
-        self.closed = self._first("closed")
-        self.said = self._first("said")
+        self.refused = self.first("refused")
+        self.opened = self.first("opened")
+        self.closed = self.first("closed")
+        self.said = self.first("said")
         self.sent: float = max(one["sent"] for one in records)
 
-    def _first(self, event: str) -> Record | None:
+    def first(self, event: str) -> Record | None:
+        """Return its first record of this event."""
         return next((one for one in self.records if one["event"] == event), None)
 
     @property
@@ -260,7 +261,8 @@ def _windows(found: Findings, streams: Sequence[_Stream]) -> None:
             for one in stream.turns
             if one.info.audio_window_end is not None
         ]
-        lags += [sent - end for sent, end in known]
+        # Before the lag is over some say 0, which is no window end.
+        lags += [sent - end for sent, end in known if end > 0]
         if len(known) > 1 and known[-1][0] - known[0][0] > 1.0:
             paces.append((known[-1][1] - known[0][1]) / (known[-1][0] - known[0][0]))
     if not lags:
@@ -310,7 +312,7 @@ def _ends(found: Findings, opened: Sequence[_Stream]) -> None:
 
 
 def _answer(found: Findings, stream: _Stream) -> Answer:
-    said = stream._first("control")
+    said = stream.first("control")
     if said is None:
         return Answer("not asked")
     name = stream.name.removeprefix("control ")
@@ -364,16 +366,15 @@ def _judge_close(found: Findings) -> None:
 
 
 def _idle(found: Findings, stream: _Stream) -> None:
-    frames = stream.frames
-    if stream.closed is not None and (
-        stream.said is None or stream.closed["at"] < stream.said["at"]
-    ):
-        sent = [one["at"] for one in stream.records if one["sent"] == stream.sent]
-        found.idle_closed = stream.closed["at"] - min(sent)
-        found.idle_code = stream.closed["code"]
+    waits, closed = stream.first("waits"), stream.closed
+    if waits is None:
+        return
+    if closed is not None and (stream.said is None or closed["at"] < stream.said["at"]):
+        found.idle_closed = closed["at"] - waits["at"]
+        found.idle_code = closed["code"]
         found.idle_heard = False
     elif stream.said is not None:
-        found.idle_heard = bool(stream.text) if frames else False
+        found.idle_heard = bool(stream.text)
 
 
 def _oddities(found: Findings, opened: Sequence[_Stream]) -> None:

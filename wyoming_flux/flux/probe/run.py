@@ -171,6 +171,7 @@ class _Stream:
                     self._note("control", data=data)
                     await connection.send_control(data)
                 case Wait(seconds, until):
+                    self._note("waits", seconds=seconds)
                     await self._wait(seconds, until)
                     self._due = self._loop.time()
 

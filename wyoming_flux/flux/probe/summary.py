@@ -175,8 +175,10 @@ def _last_rows(found: Findings) -> list[tuple[str, str]]:
 def _said(answer: Answer) -> str:
     ends = "" if answer.code is None else f"; closed with {answer.code}"
     came = f"; then came {', '.join(answer.came)}" if answer.came else "; nothing came"
+    # Only a message that ends something should make it tell the rest.
     flushed = {True: "; all that was sent was told", False: "; not all was told", None: ""}
-    return f"{answer.kind}{came}{ends}{flushed[answer.flushed]}"
+    rest = "" if "ConfigureSuccess" in answer.came else flushed[answer.flushed]
+    return f"{answer.kind}{came}{ends}{rest if answer.kind == 'taken' else ''}"
 
 
 def _yes(value: bool | None) -> str:
