@@ -40,6 +40,7 @@ def run(_: argparse.Namespace, given: Given) -> int:
     """Serve; return 0 once stopped by SIGTERM or SIGINT. Raises :class:`InvalidSetting`."""
     endpoint = given.endpoint()
     flux, cut = given.flux()
+    endpoint.check(flux)
     turn = given.make(UtteranceSettings)
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
     if cut:
