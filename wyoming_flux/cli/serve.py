@@ -53,7 +53,7 @@ def run(_: argparse.Namespace, given: Given) -> int:
         )
     if advice := endpoint.advice(flux):
         _LOGGER.warning("%s", advice)
-    connector = Connector(endpoint)
+    connector = Connector(endpoint, tell_texts=settings.debug)
     try:
         asyncio.run(_serve(connector, flux, turn, settings))
     except InvalidSetting as error:

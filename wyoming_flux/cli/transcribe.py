@@ -12,7 +12,12 @@ from wyoming_flux.address import parse_uri
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.flux import Connector
-from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
+from wyoming_flux.settings import (
+    DEFAULT_SAMPLE_RATE,
+    FluxSettings,
+    ProgramSettings,
+    UtteranceSettings,
+)
 
 from . import direct, options, satellite
 from .environment import Given
@@ -105,7 +110,7 @@ def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
     if arguments.via is None:
         endpoint = given.endpoint()
         endpoint.check(flux)
-        connector = Connector(endpoint)
+        connector = Connector(endpoint, tell_texts=given.make(ProgramSettings).debug)
     else:
         _check_via(arguments.via, given)
         wish = satellite.Wish(
