@@ -6,11 +6,11 @@ import dataclasses
 import json
 from typing import Final
 
-from wyoming_flux.errors import EndpointError, WyomingFluxError
-from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux, what_to_do
-from wyoming_flux.settings import FluxSettings
+from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
+from wyoming_flux.flux import Connector, FluxConnection, Verdict, check_flux, what_to_do
+from wyoming_flux.settings import FluxSettings, ProgramSettings
 
-from . import options
+from . import options, probe
 from .environment import Given
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
@@ -32,6 +32,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "exit codes: 0 Flux heard it, 1 it did not, 2 wrong option"
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--probe",
+        metavar="FOLDER",
+        help="instead, find out what the endpoint does: some two minutes, about a minute of audio;"
+        " writes summary.md, profile.json (for simulate --profile) and records.jsonl",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before --probe")
 
 
 def run(arguments: argparse.Namespace, given: Given) -> int:
@@ -39,8 +46,13 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
     endpoint = given.endpoint()
     flux, cut = given.flux()
     endpoint.check(flux)
+    if arguments.probe is not None:
+        if arguments.json:
+            raise InvalidSetting("", "--json has no effect with --probe: read its files")
+        return probe.run(endpoint, flux, arguments.probe, yes=arguments.yes)
+    connector = Connector(endpoint, tell_texts=given.make(ProgramSettings).debug)
     if arguments.json:
-        return _as_json(endpoint, flux)
+        return _as_json(connector, flux)
     _say("Flux", f"{endpoint.url} (route {endpoint.route})")
     _say("Token", "given" if endpoint.token else "no token was given")
     if endpoint.headers:
@@ -51,7 +63,7 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
     if advice := endpoint.advice(flux):
         _say("Beware", advice)
     try:
-        verdict = asyncio.run(check_flux(Connector(endpoint), flux, speak=True, on_open=_opened))
+        verdict = asyncio.run(check_flux(connector, flux, speak=True, on_open=_opened))
     except WyomingFluxError as error:
         _say("Fault", error.code)
         if isinstance(error, EndpointError) and error.request_id:
@@ -71,11 +83,12 @@ def _opened(connection: FluxConnection) -> None:
             _say(name, value)
 
 
-def _as_json(endpoint: Endpoint, flux: FluxSettings) -> int:
+def _as_json(connector: Connector, flux: FluxSettings) -> int:
+    endpoint = connector.endpoint
     fields: dict[str, object] = {"url": endpoint.url, "route": endpoint.route}
     fields |= {"token": endpoint.token is not None, "advice": endpoint.advice(flux)}
     try:
-        verdict: Verdict = asyncio.run(check_flux(Connector(endpoint), flux, speak=True))
+        verdict: Verdict = asyncio.run(check_flux(connector, flux, speak=True))
     except WyomingFluxError as error:
         fields |= {"ok": False, "code": error.code, "text": str(error)}
         fields["request_id"] = getattr(error, "request_id", None)

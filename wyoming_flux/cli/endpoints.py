@@ -33,8 +33,11 @@ def endpoints(given: Given) -> tuple[Way, ...]:
     if settings.local_model is not None and LOCAL not in names:
         raise InvalidSetting("local_model", "it has no effect without --local or --fallback local")
     tokens = _tokens(names, settings.fallback_token)
-    found = [_fallback(name, tokens.get(name), settings) for name in names]
-    return (*found,) if without_worker else (Connector(given.endpoint()), *found)
+    program = given.make(ProgramSettings)
+    found = [_fallback(name, tokens.get(name), settings, program) for name in names]
+    if without_worker:
+        return (*found,)
+    return (Connector(given.endpoint(), tell_texts=program.debug), *found)
 
 
 def _tokens(names: Sequence[str], tokens: Sequence[str]) -> dict[str, str | None]:
@@ -49,7 +52,9 @@ def _tokens(names: Sequence[str], tokens: Sequence[str]) -> dict[str, str | None
     return dict(zip(urls, given, strict=False))
 
 
-def _fallback(name: str, token: str | None, settings: FallbackSettings) -> Way:
+def _fallback(
+    name: str, token: str | None, settings: FallbackSettings, program: ProgramSettings
+) -> Way:
     if name == LOCAL:
         path = settings.local_model
         return Ear(usable_model(Path(path) if path is not None else None))
@@ -57,7 +62,7 @@ def _fallback(name: str, token: str | None, settings: FallbackSettings) -> Way:
         if name.startswith(_ENGINES):
             parse_uri(name)
             return Remote(name)
-        return Connector(Endpoint.from_url(name, token=token))
+        return Connector(Endpoint.from_url(name, token=token), tell_texts=program.debug)
     except InvalidSetting as error:
         at = "fallback_token" if error.name == "token" else "fallback"
         raise InvalidSetting(at, str(error)) from None

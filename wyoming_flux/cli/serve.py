@@ -44,6 +44,8 @@ def run(_: argparse.Namespace, given: Given) -> int:
     """Serve; return 0 once stopped by SIGTERM or SIGINT. Raises :class:`InvalidSetting`."""
     ways = endpoints(given)
     flux, cut = given.flux()
+    for way in ways:
+        way.check(flux)
     turn = given.make(UtteranceSettings)
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
     if cut:

@@ -54,7 +54,7 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
 
 _QUIET: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
 _LOGGER: Final = logging.getLogger(__name__)
-"""At DEBUG it tells all but the audio, texts included."""
+"""At DEBUG it tells all but the audio; what was said only to who asked for texts."""
 _NUMBERS: Final = itertools.count(1)
 
 
@@ -69,7 +69,12 @@ class FluxConnection:
     """An open stream to Flux; made by :func:`open_connection`."""
 
     def __init__(
-        self, websocket: ClientConnection, *, connect_ms: float, endpoint: Endpoint
+        self,
+        websocket: ClientConnection,
+        *,
+        connect_ms: float,
+        endpoint: Endpoint,
+        tell_texts: bool = False,
     ) -> None:
         """Take over an open WebSocket."""
         self._websocket = websocket
@@ -86,6 +91,7 @@ class FluxConnection:
         """Upgrades that were tried for this connection."""
         # Asked once: what is not told must cost nothing per message.
         self._told = _LOGGER.isEnabledFor(logging.DEBUG)
+        self._tell_texts = tell_texts
         self._name = f"{endpoint.host} #{next(_NUMBERS)}"
         if self._told:
             _LOGGER.debug(
@@ -133,7 +139,8 @@ class FluxConnection:
         """Wait for the next message. Raises :class:`ConnectionLost` when there will be none."""
         message = parse(await self.receive_frame())
         if self._told:
-            _LOGGER.debug("%s: %s", self._name, self._endpoint.hide(described(message)))
+            said = described(message, text=self._tell_texts)
+            _LOGGER.debug("%s: %s", self._name, self._endpoint.hide(said))
         if isinstance(message, FluxFault):
             return FluxFault(message.code, self._endpoint.hide(message.description))
         if self.on_worked is not None and isinstance(message, Connected | TurnInfo):
@@ -179,7 +186,12 @@ class FluxConnection:
 
 
 async def open_connection(
-    endpoint: Endpoint, url: str, dialler: Dialler, *, ssl_context: ssl.SSLContext | None
+    endpoint: Endpoint,
+    url: str,
+    dialler: Dialler,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    tell_texts: bool = False,
 ) -> FluxConnection:
     """Open a WebSocket to ``url``; to be bounded by the caller.
 
@@ -210,7 +222,7 @@ async def open_connection(
         # Not "from err": the library's exceptions hold the request, and with it the token.
         raise _cause(err, endpoint) from None
     elapsed = (time.perf_counter() - started) * 1000
-    return FluxConnection(websocket, connect_ms=elapsed, endpoint=endpoint)
+    return FluxConnection(websocket, connect_ms=elapsed, endpoint=endpoint, tell_texts=tell_texts)
 
 
 def _cause(err: Exception, endpoint: Endpoint) -> EndpointError:

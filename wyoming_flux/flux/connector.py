@@ -35,8 +35,12 @@ class Connector:
         *,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tell_texts: bool = False,
     ) -> None:
-        """Take an endpoint; without ``ssl_context`` the system's trusted authorities are used."""
+        """Take an endpoint; without ``ssl_context`` the system's trusted authorities are used.
+
+        ``tell_texts``: what Flux heard may be logged, at DEBUG.
+        """
         self.endpoint = endpoint
         self.learnt = Learnt(endpoint.controls)
         """What is known of the endpoint."""
@@ -44,6 +48,7 @@ class Connector:
         """Whether it is a Worker that ignores parameters; None until a connection has told."""
         self._ssl_context = ssl_context
         self._clock = clock
+        self._tell_texts = tell_texts
         parts = urlsplit(endpoint.url)
         self._dialler = Dialler(
             parts.hostname or "", parts.port or (443 if endpoint.secure else 80)
@@ -130,7 +135,11 @@ class Connector:
             # Reading the authorities takes some 20 ms of disk and CPU: not in the loop.
             self._ssl_context = await asyncio.to_thread(ssl.create_default_context)
         return await open_connection(
-            self.endpoint, url, self._dialler, ssl_context=self._ssl_context
+            self.endpoint,
+            url,
+            self._dialler,
+            ssl_context=self._ssl_context,
+            tell_texts=self._tell_texts,
         )
 
     def _check_plain(self, connection: FluxConnection, settings: FluxSettings) -> None:

@@ -115,15 +115,16 @@ def parse(frame: str | bytes) -> Message:
             return Garbage()
 
 
-def described(message: Message) -> str:
-    """Return a message as one line: kind, turn, window end, confidence, text; for debugging."""
+def described(message: Message, *, text: bool) -> str:
+    """Return a message as one line: kind, turn, window end, confidence; ``text``: that, too."""
     match message:
-        case TurnInfo(event=event, turn_index=turn, transcript=text):
+        case TurnInfo(event=event, turn_index=turn, transcript=said):
             end, sure = message.audio_window_end, message.end_of_turn_confidence
             why = f" ({message.trigger})" if message.trigger else ""
             window = "no window end" if end is None else f"heard to {end:.2f} s"
             confidence = "" if sure is None else f", confidence {sure:.2f}"
-            return f"{event}{why}, turn {turn}, {window}{confidence}, {text!r}"
+            what = repr(said) if text else f"{len(said)} characters"
+            return f"{event}{why}, turn {turn}, {window}{confidence}, {what}"
         case FluxWarning(code, description) | FluxFault(code, description):
             kind = "Warning" if isinstance(message, FluxWarning) else "Error"
             return f"{kind} {code}: {description}"

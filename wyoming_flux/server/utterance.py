@@ -281,7 +281,8 @@ class Utterance:
         """Write one line; ``record.utterance`` has it as a dictionary, for logs as JSON."""
         endpoint = report.endpoint or self._shared.host
         why = [str(report.error)] if report.error is not None else []
-        why += [f"before that: {fault}" for fault in report.faults]
+        # The same fault at each of several attempts is said once.
+        why += [f"before that: {one}" for one in dict.fromkeys(report.faults) if one not in why]
         _LOGGER.log(
             level,
             "Utterance %d: %s, audio %.2f s, connect %s, answer %s, after speech %s,"

@@ -15,6 +15,7 @@ from wyoming_flux.errors import (
     Unreachable,
 )
 from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.flux.probe import find, make_plan, probe, profile_of
 from wyoming_flux.keyterms import merge
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
@@ -231,3 +232,33 @@ async def test_account_behind_the_worker(
     assert type(error) is Refused
     assert not error.retryable
     assert error.upstream_code == code
+
+
+async def test_the_probe(before_flux: "Workerd", connector: Connector) -> None:
+    """Through the Worker it finds what stands behind it: nothing is added and nothing is lost."""
+    records: list[dict[str, object]] = []
+    steps = [
+        one for one in make_plan(FluxSettings()) if not one.name.startswith(("frames", "idle"))
+    ]
+    await probe(connector.endpoint, steps, records.append)
+    found = find(records)
+    assert not found.oddities
+    assert not found.plain
+    assert found.taken == {
+        "eot_threshold": True,
+        "eot_timeout_ms": True,
+        "eager_eot_threshold": True,
+        "eot_threshold 1.0": False,
+        "keyterm": True,
+        "keyterm 100": True,
+    }
+    assert {name: one.kind for name, one in found.answers.items()} == {
+        "CloseStream": "taken",
+        "ForceEndTurn": "error",
+        "Configure": "taken",
+        "WyomingFluxProbe": "error",
+    }
+    profile = profile_of(found)
+    assert profile["close_code"] in (1005, 1006)
+    assert profile["flush"] is True
+    assert SECRET not in str(records)

@@ -464,3 +464,21 @@ async def test_serve_says_that_the_endpoint_is_well(serve, flux) -> None:
     """The log of a healthy start says so, and that half a second is counted."""
     server, _ = await serve(flux.url)
     await server.wait_for(r"INFO Flux answers \(Connected\)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--worker-url", "https://flux.<account>.workers.dev"), "<account> in the Worker URL"),
+        (
+            ("--worker-url", "wss://a.workers.dev", "--language", "de"),
+            "--language: the model flux-general-en does not know the language 'de'",
+        ),
+    ],
+)
+async def test_serve_refuses_what_cannot_work(run, arguments, sentence) -> None:
+    """A wrong setting ends it at once, with 2 and one sentence, before anything else is said."""
+    result = await run("serve", "--uri", "tcp://127.0.0.1:0", *arguments)
+    assert result.code == 2
+    assert sentence in result.err
+    assert len(result.err.splitlines()) == 1

@@ -15,14 +15,16 @@ from wyoming_flux.simulator.faults import parse
 TOKEN = "a-token-of-nobody"
 
 
-def connector_to(url: str) -> Connector:
+def connector_to(url: str, *, tell_texts: bool = True) -> Connector:
     """Return the way to a stand-in for Workers AI."""
-    return Connector(Endpoint.from_url(url, route="workers-ai", token=TOKEN))
+    endpoint = Endpoint.from_url(url, route="workers-ai", token=TOKEN)
+    return Connector(endpoint, tell_texts=tell_texts)
 
 
-async def sentence(url: str) -> None:
+async def sentence(url: str, *, tell_texts: bool = True) -> None:
     """Say the sentence of the check."""
-    await check_flux(connector_to(url), FluxSettings(eot_timeout_ms=1000), speak=True)
+    connector = connector_to(url, tell_texts=tell_texts)
+    await check_flux(connector, FluxSettings(eot_timeout_ms=1000), speak=True)
 
 
 async def test_each_message_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -66,3 +68,13 @@ async def test_nothing_of_it_is_told_otherwise(caplog: pytest.LogCaptureFixture)
         await sentence(simulator.url)
     assert "close the door" not in caplog.text
     assert not [r for r in caplog.records if r.name.endswith("connection")]
+
+
+async def test_texts_are_told_only_to_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+    """Home Assistant's debug log, which people post, has the messages and not what was said."""
+    caplog.set_level(logging.DEBUG, "wyoming_flux")
+    async with Simulator(script=["close the door"]) as simulator:
+        await sentence(simulator.url, tell_texts=False)
+    assert "EndOfTurn, turn 0, " in caplog.text
+    assert "14 characters" in caplog.text
+    assert "close the door" not in caplog.text

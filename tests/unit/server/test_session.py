@@ -655,8 +655,9 @@ async def test_a_failure_says_host_cause_and_what_was_tried(
     client = await one.connect()
     await client.send(*say())
     utterance = await one.utterance()
-    utterance.note(faults=("connection refused",))
-    utterance.fail(AuthFailed("The token is wrong; make a new one."))
+    refused, wrong = "connection refused", "The token is wrong; make a new one."
+    utterance.note(faults=(refused, refused, wrong))
+    utterance.fail(AuthFailed(wrong))
     await client.read_error()
     await one.report()
     (line,) = [r for r in caplog.records if r.message.startswith("Utterance")]
