@@ -19,7 +19,7 @@ from wyoming_flux.errors import (
 )
 from wyoming_flux.flux import Connector, Endpoint, check_flux
 
-from . import issues
+from . import issues, last_turns
 from . import options as opt
 from .const import (
     CONF_DAILY_MINUTES,
@@ -86,6 +86,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         names=HomeNames(hass, use_names),
         health=Health(hass, entry, connector, lambda: data.settings),
         usage=usage,
+        capture=await last_turns.async_capture(hass, entry),
     )
     entry.async_on_unload(data.health.async_stop)
     use_names()
@@ -151,3 +152,4 @@ async def async_remove_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> Non
     """Forget what was kept for an entry."""
     issues.clear(hass, entry, *issues.ALL)
     await store(hass, entry.entry_id).async_remove()
+    await last_turns.async_forget(hass, entry)

@@ -9,7 +9,7 @@ from homeassistant.config_entries import ConfigEntry
 
 from wyoming_flux.flux import Connector
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
-from wyoming_flux.utterance import Transcriber
+from wyoming_flux.utterance import Capture, Transcriber
 
 from .health import Health
 from .names import HomeNames
@@ -29,6 +29,8 @@ class FluxData:
     names: HomeNames
     health: Health
     usage: DailyUsage
+    capture: Capture | None = None
+    """What keeps the last turns for a look."""
     keyterms_cut: int = 0
     """How many key terms did not fit."""
     stopping: bool = False
@@ -43,7 +45,7 @@ class FluxData:
         if settings.model == "flux-general-multi":
             # A hint of two letters is what Flux takes.
             settings = dataclasses.replace(settings, language=language.partition("-")[0])
-        turn = Transcriber([self.connector], settings, self.turn)
+        turn = Transcriber([self.connector], settings, self.turn, capture=self.capture)
         self._running.add(turn)
         turn.start()
         return turn
@@ -63,3 +65,6 @@ class FluxData:
         self.health.async_stop()
         turns = [self.async_end(turn) for turn in tuple(self._running)]
         await asyncio.gather(*turns, *(stop() for stop in self.on_stop))
+        if self.capture is not None:
+            # Last: what has ended just now is to be written.
+            await asyncio.to_thread(self.capture.close)

@@ -9,6 +9,7 @@ from homeassistant.core import HomeAssistant
 
 from wyoming_flux import __version__
 
+from . import last_turns
 from .const import CONF_KEYTERMS, CONF_TOKEN, CONF_WAKE_PHRASES, CONF_WORKER_URL
 from .data import FluxConfigEntry, FluxData
 
@@ -19,7 +20,7 @@ _REDACTED: Final = frozenset(
 
 
 async def async_get_config_entry_diagnostics(
-    _hass: HomeAssistant, entry: FluxConfigEntry
+    hass: HomeAssistant, entry: FluxConfigEntry
 ) -> dict[str, Any]:
     """Return the diagnostics of an entry."""
     found: dict[str, Any] = {
@@ -56,6 +57,7 @@ async def async_get_config_entry_diagnostics(
             "last_response_ms": data.health.last_response_ms,
         },
         "minutes_today": round(data.usage.seconds / 60, 3),
+        "last_turn": await last_turns.async_story(hass, entry),
     }
 
 

@@ -65,6 +65,8 @@ class Health:
         """What the endpoint called the request of that error, if it said so."""
         self.last_response_ms: float | None = None
         """Milliseconds from the end of speech to the text, in the last turn that gave one."""
+        self.last_report: Report | None = None
+        """What the last turn of Home Assistant came to."""
         self._hass = hass
         self._entry = entry
         self._connector = connector

@@ -17,6 +17,7 @@ class HomeSettings(Checked):
 
     home_names: bool = setting(True, "listen for the names of areas and exposed things", "switch")
     enhanced_audio: bool = setting(False, "ask satellites for audio that is cleaned", "switch")
+    keep_turns: int = setting(0, "keep the last turns for a look", "whole", limits=(0, 50))
     serve: bool = setting(False, "run a Wyoming server for other machines", "switch")
     serve_port: int = setting(10300, "its TCP port", "whole", limits=(1024, 65535))
 
@@ -29,7 +30,7 @@ _KNOWN: Final[Mapping[str, Setting]] = {
 }
 _SHOWN: Final = (
     "sample_rate keyterms home_names sensitivity no_speech_timeout max_turn hold wake_phrases"
-    " daily_minutes mip_opt_out enhanced_audio external_vad"
+    " daily_minutes mip_opt_out enhanced_audio external_vad keep_turns"
 ).split()
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "network": ("serve", "serve_port"),

@@ -23,6 +23,7 @@ from wyoming_flux.declare import Setting
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint, Route
 
+from . import last_turns
 from . import options as opt
 from .check import Fault, keyterm_fault, plain_fault, setting_fault
 from .const import CONF_KEYTERMS, CONF_SERVE, CONF_WORKER_URL, DOCUMENTATION
@@ -35,6 +36,35 @@ class FluxOptionsFlow(OptionsFlowWithReload):
     config_entry: FluxConfigEntry
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask what is wanted where turns were kept; otherwise there is the form alone."""
+        if user_input is None and await last_turns.async_recent(self.hass, self.config_entry, 1):
+            return await self.async_step_choose()
+        return await self.async_step_settings(user_input)
+
+    async def async_step_choose(
+        self, _user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Show what there is to choose from."""
+        return self.async_show_menu(step_id="choose", menu_options=["settings", "last_turns"])
+
+    async def async_step_last_turns(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Show links to the last turns; the form follows."""
+        if user_input is not None:
+            return await self.async_step_settings()
+        kept = await last_turns.async_recent(self.hass, self.config_entry)
+        links = last_turns.async_links(self.hass, self.config_entry, kept)
+        return self.async_show_form(
+            step_id="last_turns",
+            data_schema=vol.Schema({}),
+            description_placeholders={"turns": links},
+            last_step=False,
+        )
+
+    async def async_step_settings(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
         """Show what is set and take what is changed."""
         fault: Fault | None = None
         shown = opt.complete(self.config_entry.options)

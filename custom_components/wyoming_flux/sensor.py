@@ -40,6 +40,19 @@ class FluxSensorDescription(SensorEntityDescription):
     """A sensor, and where its value is."""
 
     value: Callable[[FluxData], StateType]
+    attributes: Callable[[FluxData], dict[str, StateType] | None] = lambda _: None
+
+
+def _guesses(data: FluxData) -> dict[str, StateType] | None:
+    """Tell how good an early guess was, where they were asked for."""
+    report = data.health.last_report
+    if data.settings.eager_eot_threshold is None or report is None:
+        return None
+    earlier = report.guess_ms
+    return {
+        "early_guess_ms": None if earlier is None else round(earlier),
+        "early_guess_wrong": report.guess_wrong,
+    }
 
 
 SENSORS: Final = (
@@ -62,6 +75,7 @@ SENSORS: Final = (
         suggested_display_precision=0,
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda data: data.health.last_response_ms and round(data.health.last_response_ms),
+        attributes=_guesses,
     ),
     FluxSensorDescription(
         key="last_error",
@@ -92,12 +106,19 @@ class FluxSensor(FluxEntity, SensorEntity):
         super().__init__(entry, description.key)
         self.entity_description = description
         self._value = description.value
+        self._attributes = description.attributes
 
     @property
     @override
     def native_value(self) -> StateType:
         """Return the value as it is now."""
         return self._value(self._data)
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, StateType] | None:
+        """Return what belongs to the value."""
+        return self._attributes(self._data)
 
     @override
     async def async_added_to_hass(self) -> None:

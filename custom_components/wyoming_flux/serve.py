@@ -73,6 +73,7 @@ class NetworkServer:
             minutes=data.usage,
             keyterms=(lambda: names.names) if known[CONF_HOME_NAMES] else None,
             on_report=data.health.reported,
+            capture=data.capture,
         )
         try:
             await server.start()

@@ -208,8 +208,8 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
         response_ms = None
         if transcript.text and level.spoke_at is not None:
             response_ms = (time.monotonic() - level.spoke_at) * 1000
+        stats = self._data.health.last_report = turn.report
         self._data.health.succeeded(response_ms)
-        stats = turn.report
         _LOGGER.debug(
             "Turn of %s: %s, %.2f s of audio, connected in %s ms, %s ms after speech, %d attempts,"
             " %d characters",

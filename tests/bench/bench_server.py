@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from tests.bench.load import Load
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("ours", "relay", "relay-80", "relay-40", "relay-20", "library")
+CAPTURE = "capture"
+"""Ours, and every utterance is kept."""
 STREAMS = (1, 10, 50, 100, 200)
 DESCRIBE = b'{"type": "describe", "version": "1.10.2"}\n'
 
@@ -123,10 +126,12 @@ async def _measure(kind: str, streams: int, seconds: float) -> Row:
 
 
 def _command(kind: str, url: str, port: int = 0) -> list[str]:
-    if kind == "ours":
+    if kind in ("ours", CAPTURE):
         where = ("--worker-url", url, "--route", "workers-ai", "--uri", f"tcp://127.0.0.1:{port}")
-        limit = ("--max-connections", "1000")
-        return [sys.executable, "-m", "wyoming_flux", "serve", *where, *limit]
+        more = ["--max-connections", "1000"]
+        if kind == CAPTURE:
+            more += ["--capture", tempfile.mkdtemp(prefix="wyoming-flux-bench-")]
+        return [sys.executable, "-m", "wyoming_flux", "serve", *where, *more]
     return [sys.executable, str(ROOT / "tests" / "bench" / "peers.py"), kind, url]
 
 

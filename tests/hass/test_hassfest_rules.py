@@ -154,7 +154,7 @@ def test_translations_have_known_parts_only() -> None:
         "title config options selector entity device exceptions issues services"
         " system_health common".split()
     )
-    step_keys = {"title", "description", "data", "data_description", "sections", "submit"}
+    step_keys = set("title description data data_description sections submit menu_options".split())
     for flow in ("config", "options"):
         assert set(ENGLISH[flow]) <= {"step", "error", "abort", "flow_title", "create_entry"}
         for step in ENGLISH[flow]["step"].values():

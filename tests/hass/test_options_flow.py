@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "mip_opt_out": False,
     "enhanced_audio": False,
     "external_vad": False,
+    "keep_turns": 0,
     "eot_threshold": None,
     "eager_eot_threshold": None,
     "eot_timeout_ms": None,

@@ -63,6 +63,8 @@ class Capture:
         self._warned = False
         self._lock = threading.Lock()
         self._waiting = 0
+        self._kept: dict[str, int] | None = None
+        """Bytes of each record in the folder; None: not looked at yet."""
 
     def machine(
         self,
@@ -116,22 +118,29 @@ class Capture:
             with self._lock:
                 self._waiting -= size
 
-    def prune(self) -> None:
-        """Remove the oldest beyond the bounds; only files whose names are ours."""
-        found: dict[str, list[Path]] = {}
-        for path in self.folder.iterdir():
+    def look_around(self) -> None:
+        """Take note of what earlier runs have left; only of files whose names are ours."""
+        if self._kept is not None:
+            return
+        self._kept = {}
+        for path in sorted(self.folder.iterdir()):
             if (match := _OURS.fullmatch(path.name)) is None:
                 continue
-            if match[3] and self._clock() - path.stat().st_mtime < _STALE:
-                continue
-            found.setdefault(match[1], []).append(path)
-        size = 0
-        for kept, name in enumerate(sorted(found, reverse=True), start=1):
-            size += sum(path.stat().st_size for path in found[name])
-            stale = any(path.suffix == _PART for path in found[name])
-            if stale or kept > self._most or (size > self.bytes and kept > 1):
-                for path in found[name]:
-                    path.unlink(missing_ok=True)
+            status = path.stat()
+            if not match[3]:
+                self._kept[match[1]] = self._kept.get(match[1], 0) + status.st_size
+            elif self._clock() - status.st_mtime >= _STALE:
+                path.unlink(missing_ok=True)
+
+    def keep(self, name: str, size: int) -> None:
+        """Count a record that is complete, and remove the oldest beyond the bounds."""
+        kept = self._kept = self._kept or {}
+        kept[name] = size
+        while len(kept) > 1 and (len(kept) > self._most or sum(kept.values()) > self.bytes):
+            oldest = min(kept)
+            del kept[oldest]
+            for kind in ("jsonl", "wav"):
+                (self.folder / f"{oldest}.{kind}").unlink(missing_ok=True)
 
 
 class _File:
@@ -139,6 +148,7 @@ class _File:
 
     def __init__(self, capture: Capture, name: str, rate: int | None) -> None:
         self._capture = capture
+        self._name = name
         self._paths = {"jsonl": capture.folder / f"{name}.jsonl"}
         if rate is not None:
             self._paths["wav"] = capture.folder / f"{name}.wav"
@@ -178,6 +188,7 @@ class _File:
 
     def _open(self) -> None:
         self._capture.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._capture.look_around()
         for kind, path in self._paths.items():
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
             self._files[kind] = os.fdopen(os.open(f"{path}{_PART}", flags, 0o600), "wb")
@@ -199,7 +210,7 @@ class _File:
         except OSError:
             self._discard()
             raise
-        self._capture.prune()
+        self._capture.keep(self._name, self._size)
 
     def _discard(self) -> None:
         self._failed = True

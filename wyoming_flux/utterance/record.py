@@ -19,14 +19,15 @@ from wyoming_flux.flux.messages import Message, TurnEvent
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .events import Event
-from .machine import Machine
+from .machine import Machine, State
 from .outcome import Trigger
 
 VERSION: Final = 1
 """Of the format; it changes when a reader of the old one would go wrong."""
 _DIGITS: Final = 4
-_PIECE: Final = 256 * 1024
-"""Bytes that are collected before they are handed on."""
+_MOST_BYTES: Final = 256 * 1024
+_MOST_LINES: Final = 4096
+"""Bytes of audio, and lines, that are collected before they are handed on."""
 _LONGEST_FEED: Final = 64 * 1024 * 1024
 
 T = TypeVar("T")
@@ -67,7 +68,6 @@ class Recorder:
         self._now = 0.0
         self._lines: list[str] = []
         self._pcm = bytearray()
-        self._size = 0
         self._machine = Machine(settings, flux, endpoints, 0.0)
         self._state = self._machine.state
         self._note(
@@ -113,11 +113,15 @@ class Recorder:
     def feed(self, pcm: bytes, now: float) -> None:
         """See :meth:`Machine.feed`."""
         at = self._time(now)
-        if not self._machine.answered:
+        machine = self._machine
+        if machine.state is not State.ANSWERED:
             self._pcm += pcm
-            self._line(f'{{"t":{at},"in":"feed","bytes":{len(pcm)}}}')
-        self._machine.feed(pcm, at)
-        self._after()
+            self._lines.append(f'{{"t":{at},"in":"feed","bytes":{len(pcm)}}}')
+            if len(self._pcm) >= _MOST_BYTES or len(self._lines) >= _MOST_LINES:
+                self._hand_on()
+        machine.feed(pcm, at)
+        if machine.state is not self._state:
+            self._after()
 
     def end(self, now: float) -> None:
         """See :meth:`Machine.end`."""
@@ -159,22 +163,26 @@ class Recorder:
     def tick(self, now: float) -> None:
         """See :meth:`Machine.tick`."""
         at = self._time(now)
-        self._line(f'{{"t":{at},"in":"tick"}}')
+        if not self._machine.answered:
+            self._lines.append(f'{{"t":{at},"in":"tick"}}')
         self._machine.tick(at)
         self._after()
 
     def next_to_send(self, attempt: int, now: float) -> bytes | str | None:
         """See :meth:`Machine.next_to_send`; asked in vain, it is noted for the time it moves."""
         before, at = self._now, self._time(now)
-        data = self._machine.next_to_send(attempt, at)
+        machine = self._machine
+        data = machine.next_to_send(attempt, at)
         if data is None:
-            if at != before and not self._machine.answered:
-                self._line(f'{{"t":{at},"in":"next","attempt":{attempt}}}')
+            if at != before and machine.state is not State.ANSWERED:
+                self._lines.append(f'{{"t":{at},"in":"next","attempt":{attempt}}}')
         elif isinstance(data, str):
             self._note({"t": at, "in": "next", "attempt": attempt, "control": data})
         else:
-            self._line(f'{{"t":{at},"in":"next","attempt":{attempt},"bytes":{len(data)}}}')
-        self._after()
+            size = len(data)
+            self._lines.append(f'{{"t":{at},"in":"next","attempt":{attempt},"bytes":{size}}}')
+        if machine.state is not self._state:
+            self._after()
         return data
 
     def close(self, now: float) -> None:
@@ -192,7 +200,10 @@ class Recorder:
     # --- notes -------------------------------------------------------------------------------
 
     def _time(self, now: float) -> float:
-        self._now = max(self._now, round(now - self._began, _DIGITS))
+        # Once for each frame: a call of max() would cost as much as all the rest.
+        at = round(now - self._began, _DIGITS)
+        if at > self._now:
+            self._now = at
         return self._now
 
     def _input(self, now: float, name: str, **more: Any) -> float:
@@ -208,24 +219,13 @@ class Recorder:
             self._note({"t": self._now, "out": "state", "state": state.name})
 
     def _note(self, fields: Mapping[str, Any]) -> None:
-        self._line(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
-
-    def _line(self, line: str) -> None:
-        if self._sink is None:
-            return
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size + len(self._pcm) >= _PIECE:
-            self._hand_on()
+        self._lines.append(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
 
     def _hand_on(self) -> None:
-        if self._sink is None:
-            return
-        lines, pcm = "\n".join((*self._lines, "")), bytes(self._pcm)
-        self._lines.clear()
+        lines, pcm = self._lines, bytes(self._pcm)
+        self._lines = []
         self._pcm.clear()
-        self._size = 0
-        if not self._sink.write(lines, pcm):
+        if self._sink is not None and not self._sink.write("\n".join((*lines, "")), pcm):
             self._sink = None
 
 
