@@ -20,6 +20,7 @@ SAMPLE = ROOT / "samples" / "turn_on_the_living_room_light.wav"
 PROGRAM = [sys.executable, "-m", "wyoming_flux"]
 START_TIMEOUT = 30.0
 PLAY_TIMEOUT = 600.0
+OFFLINE_AFTER = 1.5
 
 Lines = AsyncIterator[str]
 
@@ -98,6 +99,7 @@ async def start(
     async def stop() -> None:
         if process.returncode is None:
             process.terminate()
+            process.send_signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(10):
                 await process.wait()
@@ -122,21 +124,21 @@ def follow(
     stack.callback(task.cancel)
 
 
-async def start_simulator(stack: contextlib.AsyncExitStack) -> str:
+async def start_simulator(stack: contextlib.AsyncExitStack) -> tuple[str, Part]:
     """Start the simulator; return its URL."""
     part = await start(
         stack,
         "Flux",
-        [*PROGRAM, "simulate", "--uri", "ws://127.0.0.1:0", "--recognizer", "pocketsphinx"],
+        [*PROGRAM, "simulate", "--uri", "ws://127.0.0.1:0", "--recognizer", "local"],
     )
     out = part.process.stdout
     if out is None:
         raise RuntimeError("no pipe")
     url = await part.wait_for(r"listening on (ws://\S+)", out)
-    show("Flux", f"the simulator, with PocketSphinx, at {url}")
+    show("Flux", f"the simulator, with the ear on this machine, at {url}")
     follow(stack, part, out, lambda line: re.sub(r"^[\d:.]+ #\d+ +", "", line))
     follow(stack, part, part.process.stderr, str)
-    return url
+    return url, part
 
 
 async def start_worker(stack: contextlib.AsyncExitStack, upstream: str, token: str) -> str:
@@ -189,8 +191,17 @@ async def start_server(stack: contextlib.AsyncExitStack, options: list[str]) -> 
     return uri
 
 
-async def play(stack: contextlib.AsyncExitStack, uri: str, file: Path) -> dict[str, object] | None:
-    """Play *file* as a satellite would; return the answer."""
+async def take_away(flux: Part) -> None:
+    """Let nothing come from Flux any more, and no word that it is gone, as a dead line does."""
+    await asyncio.sleep(OFFLINE_AFTER)
+    flux.process.send_signal(signal.SIGSTOP)
+    show("network", "is gone: nothing comes from Flux any more")
+
+
+async def play(
+    stack: contextlib.AsyncExitStack, uri: str, file: Path, flux: Part | None
+) -> dict[str, object] | None:
+    """Play *file* as a satellite would; return the answer. *flux* is taken away meanwhile."""
     show("satellite", f"plays {file.name} in real time, 10 ms at a time")
     part = await start(
         stack,
@@ -205,6 +216,8 @@ async def play(stack: contextlib.AsyncExitStack, uri: str, file: Path) -> dict[s
             # The first thing it does once it is connected is to send audio.
             if CLOCK.began is None and "connected" in line:
                 CLOCK.began = time.monotonic()
+                if flux is not None:
+                    stack.callback(asyncio.create_task(take_away(flux)).cancel)
             show("satellite", re.sub(r"^ *[\d.]+ s  ", "", line))
         answer = await out.read()
         await part.process.wait()
@@ -218,6 +231,7 @@ async def demo(arguments: argparse.Namespace) -> int:
     if task is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    flux = None
     async with contextlib.AsyncExitStack() as stack:
         if arguments.worker_url:
             options = ["--worker-url", arguments.worker_url]
@@ -225,7 +239,7 @@ async def demo(arguments: argparse.Namespace) -> int:
                 options += ["--token-file", arguments.token_file]
             show("Flux", f"the real one, behind {arguments.worker_url}")
         else:
-            url = await start_simulator(stack)
+            url, part = await start_simulator(stack)
             # The simulator plays Workers AI; a Worker would say of itself that it is ours.
             options = ["--worker-url", url, "--route", "workers-ai"]
             if arguments.worker:
@@ -235,8 +249,11 @@ async def demo(arguments: argparse.Namespace) -> int:
                 path = Path(folder) / "token"
                 path.write_text(token)
                 options = ["--worker-url", url, "--token-file", str(path)]
+            if arguments.offline:
+                flux = part
+                options += ["--fallback", "local"]
         uri = await start_server(stack, options)
-        answer = await play(stack, uri, arguments.file)
+        answer = await play(stack, uri, arguments.file, flux)
         # What the other parts say about the end of the turn is on its way.
         await asyncio.sleep(0.2)
     print()
@@ -248,10 +265,12 @@ async def demo(arguments: argparse.Namespace) -> int:
     after = answer["after_speech_ms"]
     if isinstance(after, (int, float)):
         print(f"After the last word:  {after / 1000:.2f} s")
-        if not arguments.worker_url:
+        if arguments.offline:
+            print("                      (the ear heard it all anew, once Flux had been silent)")
+        elif not arguments.worker_url:
             print(
                 "                      (0.32 s are the simulator's silence before EndOfTurn;"
-                " the rest is PocketSphinx and the path)"
+                " the rest is the ear and the path)"
             )
     return 0
 
@@ -267,12 +286,13 @@ def main() -> int:
     parser.add_argument("--worker-url")
     parser.add_argument("--token-file")
     parser.add_argument("--worker", action="store_true")
+    parser.add_argument("--offline", action="store_true")
     arguments = parser.parse_args()
     if not arguments.file.is_file():
         print(f"demo: there is no file {arguments.file}", file=sys.stderr)
         return 2
-    if arguments.worker and arguments.worker_url:
-        print("demo: --worker and --worker-url exclude each other", file=sys.stderr)
+    if arguments.worker_url and (arguments.worker or arguments.offline):
+        print("demo: --worker-url is for the real Flux, the others for none", file=sys.stderr)
         return 2
     try:
         return asyncio.run(demo(arguments))

@@ -106,6 +106,43 @@ class ProgramSettings(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackSettings(Checked):
+    """Who is asked where Flux cannot be used."""
+
+    fallback: tuple[str, ...] = setting(
+        (),
+        "who is asked next where Flux fails: local (the ear on this machine), the URL of another"
+        " Flux, or tcp://HOST:PORT of another Wyoming engine",
+        "texts",
+        group=WHERE,
+        what="a fallback",
+        longest=2000,
+        metavar="URI",
+    )
+    fallback_token: tuple[str, ...] = setting(
+        (),
+        "the tokens of the fallbacks with a URL, one per line in the same order; - for none",
+        "texts",
+        group=WHERE,
+        metavar="TEXT",
+        secret=True,
+    )
+    local: bool = setting(
+        False,
+        "hear on this machine: without a Worker alone, else as the last fallback",
+        "switch",
+        group=WHERE,
+    )
+    local_model: str | None = setting(
+        None,
+        "folder with a bigger Moonshine model",
+        group=WHERE,
+        unset="the small English one",
+        metavar="DIR",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FluxSettings(Checked):
     """What one Flux stream is asked for.
 

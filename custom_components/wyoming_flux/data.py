@@ -55,7 +55,7 @@ class FluxData:
         finally:
             if turn in self._running:
                 self._running.discard(turn)
-                self.usage.add(turn.report.audio_seconds)
+                self.usage.add(turn.report.billed_seconds)
 
     async def async_stop(self) -> None:
         """End every turn that runs, and let no other begin."""

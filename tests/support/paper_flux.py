@@ -48,6 +48,8 @@ class Nature:
 
     opens_after: float = 0.05
     refuses: bool = False
+    denies: bool = False
+    """Refuses for good."""
     ingest: float = 1.25
     latency: float = 0.02
     lag: float = 0.0
@@ -61,6 +63,10 @@ class Nature:
     """What a control message does: ``error``, ``flush``, ``unflushed``, ``1011``."""
     empty_ends: bool = False
     forgets_ends: bool = False
+    partial: bool = True
+    """Whether it tells text before the end of a turn; without, as another engine does."""
+    thinks: float = 0.0
+    """Seconds from the end of a turn to its text, where nothing was told before."""
 
 
 @dataclass(slots=True)
@@ -85,6 +91,7 @@ class PaperFlux:
     _turn_from: int = 0
     _started: bool = False
     _over: bool = False
+    _thought: float = 0.0
 
     def receive(
         self, frame: bytes | str, now: float
@@ -158,6 +165,9 @@ class PaperFlux:
     def _tell(self, event: TurnEvent, at: float, *, until: int | None = None) -> None:
         nature = self.nature
         falls_silent = nature.falls_silent_at
+        if not nature.partial:
+            self._tell_as_engine(event, at)
+            return
         if falls_silent is not None and self._taken >= falls_silent * RATE:
             return
         until = self._taken if until is None else until
@@ -177,7 +187,27 @@ class PaperFlux:
         info = TurnInfo(event, self._turn, window, text, first_word_start=first)
         self.said.append((at + nature.latency, info))
 
+    def _tell_as_engine(self, event: TurnEvent, at: float) -> None:
+        window = self._taken / RATE
+        if event is TurnEvent.END_OF_TURN:
+            # In order: the text of a turn comes after that of the one before.
+            self._thought = max(self._thought, at) + self.nature.thinks
+            text = self._text(self._taken + RATE)
+            self.said.append((self._thought, TurnInfo(event, self._turn, window, text)))
+            return
+        answered = self._turn if self._thought <= at else max(0, self._turn - 1)
+        self.said.append((at, TurnInfo(TurnEvent.UPDATE, answered, window, "")))
+
+    def _close_as_engine(self, at: float) -> None:
+        if self._text(self._taken + RATE):
+            self._end(at)
+        self._tell(TurnEvent.UPDATE, max(at, self._thought))
+        self._close(max(at, self._thought), 1000)
+
     def _control(self, at: float) -> None:
+        if not self.nature.partial:
+            self._close_as_engine(at)
+            return
         match self.nature.controls:
             case "error":
                 self.said.append((at, FluxFault("UNPARSABLE_CLIENT_MESSAGE", "unknown variant")))

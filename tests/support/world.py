@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.paper_flux import RATE, Nature, PaperFlux
-from wyoming_flux.errors import ConnectionLost, Unreachable
+from wyoming_flux.errors import AuthFailed, ConnectionLost, Unreachable
 from wyoming_flux.flux.learnt import Facts
+from wyoming_flux.flux.messages import CLOSE_STREAM
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance.events import Answer, Connect, Drop, Partial
 from wyoming_flux.utterance.machine import Machine
@@ -30,11 +31,14 @@ class World:
     natures: Sequence[Nature] = (Nature(),)
     settings: UtteranceSettings = field(default_factory=UtteranceSettings)
     sleeps: Sequence[tuple[float, float]] = ()
-    endpoints: int = 1
+    fallbacks: Sequence[Sequence[Nature]] = ()
+    """The same for each endpoint after the first; a nature without partial text is an engine."""
     facts: Facts = field(default_factory=Facts)
     flux: FluxSettings = field(default_factory=lambda: FluxSettings(sample_rate=RATE))
     now: float = 0.0
     connects: int = 0
+    asked: list[tuple[float, int]] = field(default_factory=list)
+    """When which endpoint was asked."""
     sent: int = 0
     partials: list[str] = field(default_factory=list)
     answer: Answer | None = None
@@ -48,7 +52,7 @@ class World:
 
     def play(self) -> Answer:
         """Return the one answer, or fail."""
-        names = [f"flux-{number}" for number in range(self.endpoints)]
+        names = [f"flux-{number}" for number in range(1 + len(self.fallbacks))]
         self.machine = Machine(self.settings, self.flux, names, 0.0)
         for at, pcm in self.chunks:
             self._at(at, lambda now, pcm=pcm: self.machine.feed(pcm, now))
@@ -87,8 +91,8 @@ class World:
     def _obey(self) -> None:
         for event in self.machine.events():
             match event:
-                case Connect(attempt):
-                    self._connect(attempt)
+                case Connect(attempt, endpoint):
+                    self._connect(attempt, endpoint)
                 case Drop(attempt):
                     self._natures.pop(attempt, None)
                     self._streams.pop(attempt, None)
@@ -114,19 +118,27 @@ class World:
         else:
             self.machine.receive(attempt, said, now)
 
-    def _connect(self, attempt: int) -> None:
-        nature = self.natures[min(self.connects, len(self.natures) - 1)]
+    def _connect(self, attempt: int, endpoint: int) -> None:
+        natures = (self.natures, *self.fallbacks)[endpoint]
+        before = sum(one == endpoint for _, one in self.asked)
+        nature = natures[min(before, len(natures) - 1)]
         self.connects += 1
+        self.asked.append((self.now, endpoint))
         self._natures[attempt] = nature
+        facts = self.facts
+        if endpoint or not nature.partial:
+            facts = Facts(control=CLOSE_STREAM, partial=nature.partial)
 
         def opened(now: float) -> None:
             if attempt not in self._natures:
                 return
             if nature.refuses:
                 self.machine.failed(attempt, Unreachable("refused"), now)
+            elif nature.denies:
+                self.machine.failed(attempt, AuthFailed("denied"), now)
             else:
                 self._streams[attempt] = PaperFlux(nature)
-                self.machine.opened(attempt, self.facts, now)
+                self.machine.opened(attempt, facts, now)
 
         self._at(self.now + nature.opens_after, opened)
 

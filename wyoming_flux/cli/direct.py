@@ -1,12 +1,15 @@
 """Transcribes one recording by speaking Flux directly, without a server between."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 from wyoming_flux.audio import Converter
-from wyoming_flux.flux import Connector
+from wyoming_flux.flux.order import in_order
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber
 
+from .endpoints import Way
 from .outcome import Display, Outcome
 from .play import play
 from .player import Player
@@ -18,7 +21,7 @@ async def transcribe(
     player: Player,
     display: Display,
     *,
-    connector: Connector,
+    ways: Sequence[Way],
     flux: FluxSettings,
     turn: UtteranceSettings,
     ending: asyncio.Event,
@@ -30,8 +33,10 @@ async def transcribe(
     source = recording.format
     # Imports numpy and designs the filter, where that is needed: not in the event loop.
     converter = await asyncio.to_thread(Converter, source, flux.sample_rate)
-    display.event(f"connecting to {connector.endpoint.host} ({connector.endpoint.route})")
-    async with Transcriber([connector], flux, turn, on_partial=display.partial) as transcriber:
+    # Nobody checks between files what is down: it is tried again after 30 s.
+    ordered = in_order(ways, flux, now=time.monotonic(), minutes=True, watched=False)
+    display.event(f"connecting to {', '.join(one.name for one in ordered)}")
+    async with Transcriber(ordered, flux, turn, on_partial=display.partial) as transcriber:
         transcript, after_speech = await play(
             transcriber, recording, player, display, ending=ending, converter=converter
         )
@@ -46,4 +51,6 @@ async def transcribe(
         connect_ms=stats.connect_ms,
         after_speech_ms=after_speech,
         attempts=stats.attempts,
+        endpoint=stats.endpoint,
+        faults=stats.faults,
     )

@@ -12,6 +12,7 @@ from wyoming_flux.declare import Setting, settings_of
 from wyoming_flux.settings import (
     GROUPS,
     RUNNING,
+    FallbackSettings,
     FluxSettings,
     ProgramSettings,
     ServerSettings,
@@ -37,10 +38,11 @@ COMMANDS: Final = {
 }
 
 _FLUX: Final = {**settings_of(FluxSettings), **settings_of(ProgramSettings)}
+_HEARS: Final = {**_FLUX, **settings_of(FallbackSettings), **settings_of(UtteranceSettings)}
 _SERVER: Final = settings_of(ServerSettings)
 SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
-    "serve": {**_FLUX, **settings_of(UtteranceSettings), **_SERVER},
-    "transcribe": {**_FLUX, **settings_of(UtteranceSettings)},
+    "serve": {**_HEARS, **_SERVER},
+    "transcribe": _HEARS,
     "check": _FLUX,
     "deploy": {},
     "health": {"uri": _SERVER["uri"]},

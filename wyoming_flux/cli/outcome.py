@@ -29,6 +29,10 @@ class Outcome:
     after_speech_ms: float | None
     """From the end of the last speech to the answer; None unless played in real time."""
     attempts: int
+    endpoint: str | None = None
+    """Who answered; None behind ``--via``."""
+    faults: tuple[str, ...] = ()
+    """What went wrong before, in order."""
 
 
 class Display:

@@ -6,15 +6,18 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from typing import Final
 
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.ear import Ear
+from wyoming_flux.errors import EndpointError, InvalidSetting
 from wyoming_flux.flux import Connector
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
 
 from . import minutes_file, options
+from .endpoints import Way, endpoints
 from .environment import Given
 from .notify import notify
 
@@ -35,15 +38,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace, given: Given) -> int:
     """Serve; return 0 once stopped by SIGTERM or SIGINT. Raises :class:`InvalidSetting`."""
-    endpoint = given.endpoint()
+    ways = endpoints(given)
     flux, cut = given.flux()
     turn = given.make(UtteranceSettings)
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
     if cut:
         _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
-    connector = Connector(endpoint)
     try:
-        asyncio.run(_serve(connector, flux, turn, settings))
+        return asyncio.run(_serve(ways, flux, turn, settings))
     except InvalidSetting as error:
         # Such as a port in use: right in itself, but not here and now.
         return options.failed(given.explain(error))
@@ -53,25 +55,32 @@ def run(_: argparse.Namespace, given: Given) -> int:
 
 
 async def _serve(
-    connector: Connector,
+    ways: Sequence[Way],
     flux: FluxSettings,
     turn: UtteranceSettings,
     settings: ServerSettings,
-) -> None:
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
     minutes = DailyMinutes(settings.daily_minutes)
-    server = Server(connector, flux, turn, settings, minutes=minutes)
+    first, *others = ways
+    server = Server(first, flux, turn, settings, fallbacks=others, minutes=minutes)
     async with contextlib.AsyncExitStack() as stack:
+        for way in ways:
+            if isinstance(way, Ear):
+                stack.push_async_callback(way.close)
+                if not await _load(way) and not others:
+                    return options.ERROR
         if settings.daily_minutes is not None and settings.address.port != 0:
             path = minutes_file.path_for(settings.uri)
             if path is not None:
                 await stack.enter_async_context(minutes_file.MinutesFile(minutes, path))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
-        _LOGGER.info("Flux is at %s (%s)", connector.endpoint.host, connector.endpoint.route)
+        for way in ways:
+            _tell(way, "First" if way is first else "Then")
         if settings.zeroconf is not None:
             from wyoming_flux.server.announce import announced
 
@@ -80,6 +89,29 @@ async def _serve(
         await stopping.wait()
         _LOGGER.info("Stopping")
         notify("STOPPING=1")
+    return 0
+
+
+async def _load(ear: Ear) -> bool:
+    """Load the ear's model before it is needed; tell what that takes."""
+    try:
+        seconds = await ear.start()
+    except EndpointError as error:
+        _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person
+        return False
+    memory = "" if ear.memory is None else f", {ear.memory} MB"
+    _LOGGER.info("The ear on this machine is loaded (%.1f s%s)", seconds, memory)
+    return True
+
+
+def _tell(way: Way, place: str) -> None:
+    if isinstance(way, Connector):
+        what = "Flux is at" if place == "First" else "Then Flux at"
+        _LOGGER.info("%s %s (%s)", what, way.endpoint.host, way.endpoint.route)
+    elif isinstance(way, Ear):
+        _LOGGER.info("%s the ear on this machine", place)
+    else:
+        _LOGGER.info("%s the Wyoming engine %s", place, way.name)
 
 
 def _on_signal(stopping: asyncio.Event) -> None:

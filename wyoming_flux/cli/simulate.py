@@ -62,9 +62,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--recognizer",
-        choices=("pocketsphinx", "script"),
-        help="pocketsphinx hears real speech, script says what --script says while there is sound"
-        " (script with --script, else pocketsphinx)",
+        choices=("local", "script"),
+        help="local hears real speech (extra local), script says what --script says while there is"
+        " sound (script with --script and without the extra, else local)",
     )
     parser.add_argument("--script", type=Path, metavar="FILE", help="what to hear, as TOML")
     parser.add_argument(
@@ -78,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--max-streams",
         type=int,
         metavar="N",
-        help="so many connections at once, 503 beyond (8 with pocketsphinx, 1000 with script)",
+        help="so many connections at once, 503 beyond (8 with local, 1000 with script)",
     )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="go wrong; repeatable"
@@ -132,7 +132,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
     _check_uri(args.uri, any_address=args.any_address)
     if args.recognizer is None:
-        args.recognizer = "script" if args.script else "pocketsphinx"
+        from wyoming_flux.simulator.local import local_is_installed
+
+        args.recognizer = "script" if args.script or not local_is_installed() else "local"
     if args.script and args.recognizer != "script":
         raise InvalidSetting("script", "--script needs --recognizer script")
     if not 0 <= args.ingest_rate <= 1000:
@@ -157,10 +159,10 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         options["token"] = args.token_file.read_text(encoding="utf-8").strip()
         if not options["token"]:
             raise InvalidSetting("token", f"{args.token_file} is empty")
-    if args.recognizer == "pocketsphinx":
-        from wyoming_flux.simulator.sphinx import require_pocketsphinx
+    if args.recognizer == "local":
+        from wyoming_flux.simulator.local import require_local
 
-        require_pocketsphinx()
+        require_local()
 
     return options
 

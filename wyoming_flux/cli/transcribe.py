@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 from contextlib import AsyncExitStack
@@ -10,11 +11,12 @@ from typing import Final
 
 from wyoming_flux.address import parse_uri
 from wyoming_flux.audio import AudioFormat
-from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
-from wyoming_flux.flux import Connector
+from wyoming_flux.ear import Ear
+from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError, os_reason
 from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
 
 from . import direct, options, satellite
+from .endpoints import Way, endpoints
 from .environment import Given
 from .outcome import Display, Outcome
 from .player import Player
@@ -72,7 +74,8 @@ class _Job:
     arguments: argparse.Namespace
     raw: AudioFormat
     wish: satellite.Wish
-    connector: Connector | None
+    ways: tuple[Way, ...]
+    """Who is asked, in order; none with ``--via``."""
     flux: FluxSettings
     given: Given
 
@@ -100,12 +103,12 @@ def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
     if cut:
         logging.getLogger(__name__).warning("%d key terms do not fit within Flux's limits", cut)
     given.make(UtteranceSettings)
-    connector = None
+    ways: tuple[Way, ...] = ()
     wish = satellite.Wish()
     if arguments.via is None:
-        endpoint = given.endpoint()
-        endpoint.check(flux)
-        connector = Connector(endpoint)
+        ways = endpoints(given)
+        for way in ways:
+            way.check(flux)
     else:
         _check_via(arguments.via, given)
         wish = satellite.Wish(
@@ -113,7 +116,7 @@ def _prepare(arguments: argparse.Namespace, given: Given) -> _Job:
             keyterms=flux.keyterms,
             sensitivity=given.values.get("sensitivity"),
         )
-    return _Job(arguments, raw, wish, connector, flux, given)
+    return _Job(arguments, raw, wish, ways, flux, given)
 
 
 def _check_via(uri: str, given: Given) -> None:
@@ -128,7 +131,14 @@ def _check_via(uri: str, given: Given) -> None:
 
 
 async def _transcribe_all(job: _Job) -> int:
-    codes = [await _transcribe_one(name, job) for name in job.arguments.files]
+    async with AsyncExitStack() as stack:
+        for way in job.ways:
+            if isinstance(way, Ear):
+                stack.push_async_callback(way.close)
+                # Where it fails, an utterance says so if it needs it.
+                with contextlib.suppress(EndpointError):
+                    await way.start()
+        codes = [await _transcribe_one(name, job) for name in job.arguments.files]
     return next((code for code in (options.ERROR, NOTHING) if code in codes), 0)
 
 
@@ -169,7 +179,7 @@ async def _answer(recording: Recording, player: Player, display: Display, job: _
         # Ctrl-C ends the microphone, not us: what was said is still to be answered.
         loop.add_signal_handler(signal.SIGINT, ending.set)
     try:
-        if job.connector is None:
+        if not job.ways:
             return await satellite.transcribe(
                 recording,
                 player,
@@ -183,7 +193,7 @@ async def _answer(recording: Recording, player: Player, display: Display, job: _
             recording,
             player,
             display,
-            connector=job.connector,
+            ways=job.ways,
             flux=job.flux,
             turn=job.turn_settings(live=recording.live),
             ending=ending,

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from wyoming_flux.errors import (
@@ -19,15 +20,18 @@ from wyoming_flux.errors import (
     EndpointBusy,
     EndpointError,
     FluxTimeout,
+    InvalidSetting,
     Unreachable,
 )
+from wyoming_flux.flux.endpoint import Endpoint
+from wyoming_flux.flux.learnt import Facts, Learnt
 from wyoming_flux.flux.messages import CLOSE_STREAM, Connected, Message, TurnInfo
 from wyoming_flux.settings import FluxSettings
 
 from .model import Model
 from .pipe import Kind, frame, read_frame, turn_from_bytes
 
-LABEL: Final = "local"
+NAME: Final = "local"
 CONNECT_TIMEOUT: Final = 2.5
 """Seconds for a stream to open."""
 LOAD_TIMEOUT: Final = 30.0
@@ -47,7 +51,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 class EarConnection:
     """One stream; made by :meth:`Ear.connect`."""
 
-    host: Final = LABEL
+    host: Final = NAME
+    facts: Final = Facts(control=CLOSE_STREAM)
     dropped: Final[tuple[str, ...]] = ()
     attempts: Final = 1
 
@@ -101,7 +106,7 @@ class EarConnection:
     async def close(self) -> None:
         """Give up the stream; never raises, idempotent."""
         self._process.forget(self.number)
-        self.end(ConnectionLost(f"the stream to {LABEL} is closed"))
+        self.end(ConnectionLost(f"the stream to {NAME} is closed"))
 
     def told(self, message: Message) -> None:
         """Take a message of the ear."""
@@ -129,19 +134,30 @@ class Ear:
     that ends by itself is started again by the next connection, at once, then at most every 5 s.
     """
 
-    label: Final = LABEL
-    languages: Final = ("en",)
-    control: Final = CLOSE_STREAM
-    """The control message that is proven to flush."""
-    partial: Final = True
-    """Whether there is text before the end of a turn."""
+    name: Final = NAME
+    billed: Final = False
+    """Whether what it hears counts as minutes of Flux."""
 
     def __init__(self, model: Model, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Take a model of :func:`.usable_model`; nothing is loaded yet."""
         self._model = model
         self._clock = clock
+        self.learnt: Final = Learnt(())
+        """Whether it is down; its control message needs no proof."""
         self._process: _Child | None = None
         self._restarted_at = float("-inf")
+
+    @staticmethod
+    def languages(_model: str) -> tuple[str, ...]:
+        """Return the language tags that it understands, whatever Flux's model is."""
+        return Endpoint.languages("flux-general-en")
+
+    def check(self, settings: FluxSettings) -> None:
+        """Raise :class:`InvalidSetting` for a language that it does not know."""
+        if settings.language is not None and settings.language not in self.languages(""):
+            raise InvalidSetting(
+                "language", f"the ear on this machine knows English alone, not {settings.language}"
+            )
 
     async def start(self) -> float:
         """Load the model; return the seconds that it took.
@@ -180,6 +196,16 @@ class Ear:
             raise
         connection.connect_ms = (time.perf_counter() - began) * 1000
         return connection
+
+    @property
+    def memory(self) -> int | None:
+        """Resident memory of the process in MB; None where that is not known."""
+        process = self._process
+        try:
+            statm = Path(f"/proc/{process.pid if process else None}/statm").read_text("ascii")
+        except OSError:
+            return None
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
 
     async def close(self) -> None:
         """End the process, within a second; idempotent."""
@@ -275,6 +301,11 @@ class _Child:
             await asyncio.wait({self._task})
 
     @property
+    def pid(self) -> int | None:
+        """Its number."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def _stdin(self) -> asyncio.StreamWriter | None:
         return self._process.stdin if self._process is not None and not self.over else None
 
@@ -322,7 +353,7 @@ class _Child:
                 connection.told(turn_from_bytes(data))
             case Kind.FINISHED:
                 # As Flux does after CloseStream.
-                connection.end(ConnectionLost(f"{LABEL} has told all", upstream_code="1000"))
+                connection.end(ConnectionLost(f"{NAME} has told all", close_code=1000))
             case _:
                 pass
 

@@ -51,6 +51,17 @@ class Connector:
             parts.hostname or "", parts.port or (443 if endpoint.secure else 80)
         )
 
+    billed: Final = True
+    """Whether what it hears counts as minutes of Flux."""
+
+    def languages(self, model: str) -> tuple[str, ...]:
+        """Return the language tags that a model understands there."""
+        return self.endpoint.languages(model)
+
+    def check(self, settings: FluxSettings) -> None:
+        """Raise :class:`InvalidSetting` for settings that the route cannot carry."""
+        self.endpoint.check(settings)
+
     @property
     def name(self) -> str:
         """Where it connects to, for messages."""

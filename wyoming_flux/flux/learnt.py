@@ -86,16 +86,28 @@ class Learnt:
         """Take note whether ``audio_window_end`` moves as the audio does."""
         self._no_windows_until = float("-inf") if usable else now + _CONTROL_FOR
 
-    def mark_down(self, now: float) -> None:
-        """Take note that it could not be used: 30 s, twice as long each time, at most 600 s."""
+    def mark_down(self, now: float) -> bool:
+        """Take note that it could not be used: 30 s, twice as long each time, at most 600 s.
+
+        Returns whether it worked until now.
+        """
+        first = not self.suspect
         if not self.down(now):  # or several utterances at once would count as several times
             self._down_for = min(self._down_for * 2 or _DOWN_FIRST, _DOWN_MOST)
             self._down_until = now + self._down_for
+        return first
 
-    def mark_up(self) -> None:
-        """Take note that it works."""
+    def mark_up(self) -> bool:
+        """Take note that it works; returns whether it was down until now."""
+        again = self.suspect
         self._down_for = 0.0
         self._down_until = float("-inf")
+        return again
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it could not be used when it was asked last."""
+        return self._down_for > 0
 
     def down(self, now: float) -> bool:
         """Whether others should be asked first."""

@@ -13,6 +13,8 @@ from wyoming_flux.audio import AudioFormat, Converter
 from wyoming_flux.ear.detector import Detector, best_detector
 from wyoming_flux.ear.turns import BEFORE, CHUNK_BYTES, CHUNK_SAMPLES, RATE, UPDATE_EVERY, Voice
 from wyoming_flux.errors import ConnectionLost, FluxTimeout, WyomingFluxError
+from wyoming_flux.flux.endpoint import Endpoint
+from wyoming_flux.flux.learnt import Facts, Learnt
 from wyoming_flux.flux.messages import CLOSE_STREAM, Connected, Message, TurnEvent, TurnInfo
 from wyoming_flux.settings import FluxSettings
 
@@ -32,6 +34,7 @@ _SPOKEN: Final = AudioFormat(RATE, 2, 1)
 class RemoteConnection:
     """One stream to an engine; made by :meth:`Remote.connect`."""
 
+    facts: Final = Facts(control=CLOSE_STREAM, partial=False)
     dropped: Final[tuple[str, ...]] = ()
     attempts: Final = 1
 
@@ -198,7 +201,7 @@ class RemoteConnection:
                 self._tell(TurnEvent.END_OF_TURN, text, window)
                 self._index += 1
         self._tell(TurnEvent.UPDATE, "", self._window)
-        self._lose(ConnectionLost(f"{self.host} has told all", upstream_code="1000"))
+        self._lose(ConnectionLost(f"{self.host} has told all", close_code=1000))
 
     @property
     def _window(self) -> float:
@@ -212,14 +215,22 @@ class RemoteConnection:
 class Remote:
     """Another Wyoming engine as an endpoint, shared by all utterances of a process."""
 
-    control: Final = CLOSE_STREAM
-    """The control message that is proven to flush."""
-    partial: Final = False
-    """Whether there is text before the end of a turn."""
+    billed: Final = False
+    """Whether what it hears counts as minutes of Flux."""
 
     def __init__(self, uri: str) -> None:
         """Take ``tcp://HOST:PORT`` or ``unix:///PATH``."""
-        self.label: Final = uri
+        self.name: Final = uri
+        self.learnt: Final = Learnt(())
+        """Whether it is down; its control message needs no proof."""
+
+    @staticmethod
+    def languages(model: str) -> tuple[str, ...]:
+        """Return the language tags of Flux's model: which ones the engine knows, it decides."""
+        return Endpoint.languages(model)
+
+    def check(self, _settings: FluxSettings) -> None:
+        """Accept any settings: the engine is told them, and decides."""
 
     async def connect(
         self, settings: FluxSettings, *, timeout: float = CONNECT_TIMEOUT
@@ -234,13 +245,13 @@ class Remote:
         converter, detector = await asyncio.to_thread(
             lambda: (Converter(source, RATE), best_detector())
         )
-        connection = RemoteConnection(self.label, wish, converter, detector)
+        connection = RemoteConnection(self.name, wish, converter, detector)
         try:
             async with asyncio.timeout(timeout):
                 await connection.open()
         except TimeoutError:
             await connection.close()
-            raise FluxTimeout(f"the server {self.label} did not answer in time") from None
+            raise FluxTimeout(f"the server {self.name} did not answer in time") from None
         except BaseException:
             await connection.close()
             raise

@@ -7,16 +7,19 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
 from wyoming_flux import __version__
 from wyoming_flux.address import Address
 from wyoming_flux.errors import Busy, InvalidSetting, os_reason
-from wyoming_flux.flux import Connector, Endpoint, Route
+from wyoming_flux.flux import Connector, Learnt, Route
+from wyoming_flux.flux.order import in_order
+from wyoming_flux.flux.watch import watch
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.utterance import Report, Transcriber
@@ -39,11 +42,42 @@ _CLOUDFLARE: Final = Attribution(
     name="Cloudflare Workers AI",
     url="https://developers.cloudflare.com/workers-ai/models/flux/",
 )
+_MOONSHINE: Final = Attribution(
+    name="Moonshine AI", url="https://github.com/moonshine-ai/moonshine"
+)
 _DEEPGRAM: Final = Attribution(name="Deepgram", url="https://deepgram.com/")
+
+
+class Way(Protocol):
+    """Who can be asked: a ``Connector``, an ``Ear``, a ``Remote``."""
+
+    @property
+    def billed(self) -> bool:
+        """Whether what it hears counts as minutes of Flux."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def learnt(self) -> Learnt:
+        """What is known of it."""
+
+    def languages(self, model: str, /) -> tuple[str, ...]:
+        """Return the language tags that it understands, if Flux's model is *model*."""
+
+    def check(self, settings: FluxSettings, /) -> None:
+        """Raise :class:`InvalidSetting` for settings that it cannot carry."""
+
+    async def connect(self, settings: FluxSettings) -> Any:
+        """Open a connection; raises :class:`~wyoming_flux.errors.WyomingFluxError`."""
 
 
 class Server:
     """A Wyoming speech-to-text server.
+
+    It asks ``connector``, and the ``fallbacks`` in their order where that fails; it does not own
+    them.
 
     ``minutes`` counts those of the day, and is made from the settings where it is not given;
     ``keyterms`` is asked at each utterance for terms weaker than the configured ones; ``on_report``
@@ -54,11 +88,12 @@ class Server:
 
     def __init__(
         self,
-        connector: Connector,
+        connector: Way,
         flux: FluxSettings,
         utterance: UtteranceSettings,
         server: ServerSettings,
         *,
+        fallbacks: Sequence[Way] = (),
         minutes: DailyMinutes | None = None,
         keyterms: Callable[[], Iterable[str]] | None = None,
         on_report: Callable[[Report], None] | None = None,
@@ -66,25 +101,33 @@ class Server:
         transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber] | None = None,
     ) -> None:
         """Prepare; nothing listens yet."""
-        endpoint = connector.endpoint
-        endpoint.check(flux)
+        for one in (connector, *fallbacks):
+            one.check(flux)
 
         def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
-            return Transcriber((connector,), settings, utterance, on_partial=on_partial)
+            ordered = in_order(
+                (connector, *fallbacks),
+                settings,
+                now=time.monotonic(),
+                minutes=not self.minutes.exhausted,
+                watched=bool(fallbacks),
+            )
+            return Transcriber(ordered, settings, utterance, on_partial=on_partial)
 
         self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)
         self.uri = server.uri
         """Where the server listens; with the real port once it was started."""
         self._settings = server
         self._limits = limits or Limits()
-        self._info = encode(build_info(server, endpoint, flux.model).event())
+        self._info = encode(build_info(server, connector, flux.model).event())
         self._shared = Shared(
             flux=flux,
             utterance=utterance,
-            languages=endpoint.languages(flux.model),
-            host=endpoint.host,
+            languages=connector.languages(flux.model),
+            host=connector.name,
             transcriber=transcriber or make,
             minutes=self.minutes,
+            free=not all(one.billed for one in (connector, *fallbacks)),
             limits=self._limits,
             keyterms=keyterms,
             on_report=on_report,
@@ -93,7 +136,8 @@ class Server:
         self._clients: set[Client] = set()
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
-        self._watchdog: asyncio.Task[None] | None = None
+        self._watched = (connector, *fallbacks) if fallbacks else ()
+        self._watching: list[asyncio.Task[None]] = []
         self._strangers: set[str] = set()
 
     @property
@@ -108,7 +152,12 @@ class Server:
             self._settings.address, functools.partial(Client, self._shared, self._info, self)
         )
         self.uri = str(address)
-        self._watchdog = asyncio.create_task(self._watch(), name="wyoming-flux watchdog")
+        tasks = {"watchdog": self._watch()}
+        if self._watched:
+            tasks["fallbacks"] = watch(self._watched, self._shared.flux)
+        self._watching = [
+            asyncio.create_task(one, name=f"wyoming-flux {name}") for name, one in tasks.items()
+        ]
         _LOGGER.info("Listening on %s", self.uri)
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -136,10 +185,8 @@ class Server:
         finally:
             for client in list(self._clients):
                 client.abort()
-            tasks = set(self._shared.tasks)
-            if self._watchdog is not None:
-                tasks.add(self._watchdog)
-                self._watchdog = None
+            tasks = {*self._shared.tasks, *self._watching}
+            self._watching = []
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -238,29 +285,37 @@ class Server:
                     await self._empty.wait()
 
 
-def build_info(server: ServerSettings, endpoint: Endpoint, model: str) -> Info:
-    """Return what the server says about itself, made once: it uses *model* at *endpoint*.
+def build_info(server: ServerSettings, way: Way, model: str) -> Info:
+    """Return what the server says about itself, made once: it asks *way*, Flux by *model*.
 
     Home Assistant reads the first program's name, the languages of its installed models and the
     three flags, once, when it creates its entity (``homeassistant/components/wyoming/stt.py``,
     2026.10.4).
     """
+    flux = isinstance(way, Connector)
+    hosted = _CLOUDFLARE
+    if not isinstance(way, Connector):
+        hosted = _MOONSHINE
+    elif way.endpoint.route is Route.DEEPGRAM:
+        hosted = _DEEPGRAM
     return Info(
         asr=[
             AsrProgram(
                 name=server.name,
-                description="Speech-to-text on Deepgram Flux, which knows when you are done",
-                attribution=_DEEPGRAM if endpoint.route is Route.DEEPGRAM else _CLOUDFLARE,
+                description="Speech-to-text on Deepgram Flux, which knows when you are done"
+                if flux
+                else "Speech-to-text on this machine",
+                attribution=hosted,
                 installed=True,
                 version=__version__,
                 models=[
                     AsrModel(
-                        name=model,
-                        description="Deepgram Flux",
-                        attribution=_DEEPGRAM,
+                        name=model if flux else way.name,
+                        description="Deepgram Flux" if flux else "Moonshine",
+                        attribution=_DEEPGRAM if flux else _MOONSHINE,
                         installed=True,
                         version=None,
-                        languages=list(endpoint.languages(model)),
+                        languages=list(way.languages(model)),
                     )
                 ],
                 supports_transcript_streaming=True,

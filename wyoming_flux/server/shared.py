@@ -35,6 +35,8 @@ class Shared:
     """Makes the transcriber of one utterance, from its settings and what takes partial text."""
     minutes: DailyMinutes
     limits: Limits
+    free: bool = False
+    """Whether somebody can be asked who costs no minutes."""
     keyterms: Callable[[], Iterable[str]] | None = None
     """Asked at each utterance for terms weaker than the configured ones."""
     on_report: Callable[[Report], None] | None = None
@@ -59,7 +61,8 @@ class Shared:
         """Raise the :class:`WyomingFluxError` for which no utterance may begin now."""
         if self.stopping is not None:
             raise self.stopping.with_traceback(None)
-        self.minutes.check()
+        if not self.free:
+            self.minutes.check()
 
     async def converter(self, source: AudioFormat) -> Converter:
         """Return a new converter to the stream's rate, without blocking the loop."""

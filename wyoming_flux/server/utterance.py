@@ -193,7 +193,7 @@ class Utterance:
                     continue
                 uncharged = 0
                 self._charge(transcriber)
-                if not limited and self._shared.minutes.exhausted:
+                if not limited and self._charged and self._shared.minutes.exhausted:
                     limited = True
                     self._limit(transcriber)
             if converter is not None:
@@ -212,7 +212,7 @@ class Utterance:
             transcriber.limit(settings.max_turn, Trigger.DAILY_LIMIT)
 
     def _charge(self, transcriber: Transcriber) -> None:
-        seconds = transcriber.report.audio_seconds
+        seconds = transcriber.report.billed_seconds
         self._shared.minutes.add(seconds - self._charged)
         self._charged = seconds
 

@@ -19,7 +19,7 @@ from .upgrade import Refusal, Request
 
 RecognizerFactory = Callable[[StreamParameters], Recognizer]
 """Makes the recognizer of one connection; must not block (see :attr:`.Recognizer.blocking`)."""
-RecognizerName = Literal["script", "pocketsphinx"]
+RecognizerName = Literal["script", "local"]
 Observer = Callable[["Upgrade", str], None]
 """Gets one line of text for each thing that happens on a connection; from the thread of the
 recognizer, where that is :attr:`~.Recognizer.blocking`."""
@@ -82,7 +82,7 @@ class LocalFlux:
         belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only requests with
         ``token`` are let in, where it is given. ``keep``: record all audio and messages. Beyond
         ``max_streams`` open at once requests get 503; None: :data:`MAX_STREAMS`, or
-        :data:`MAX_DECODERS` for ``pocketsphinx``. Raises ValueError for unknown names.
+        :data:`MAX_DECODERS` for ``local``. Raises ValueError for unknown names.
         """
         self.profile = _profile(profile)
         self.connections: list[Upgrade] = []
@@ -92,7 +92,7 @@ class LocalFlux:
         self._ingest_rate = ingest_rate
         self._token = token
         self._keep = keep
-        decodes = recognizer == "pocketsphinx"
+        decodes = recognizer == "local"
         self._max_streams = max_streams or (MAX_DECODERS if decodes else MAX_STREAMS)
         # Weak: a client may go between its upgrade and its first frame.
         self._sessions: weakref.WeakSet[FluxSession] = weakref.WeakSet()
@@ -165,10 +165,10 @@ def _factory(
     match recognizer:
         case "script":
             return lambda _: ScriptRecognizer(script, seconds_per_word=seconds_per_word)
-        case "pocketsphinx":
-            from .sphinx import PocketSphinxRecognizer
+        case "local":
+            from .local import LocalRecognizer
 
-            return PocketSphinxRecognizer
+            return lambda parameters: LocalRecognizer(parameters.sample_rate)
     raise ValueError(f"there is no recognizer {recognizer!r}")
 
 

@@ -13,6 +13,7 @@ from wyoming_flux.ear.detector import Detector, silero
 from wyoming_flux.ear.model import usable_model
 from wyoming_flux.ear.native import Moonshine
 from wyoming_flux.ear.turns import CHUNK_BYTES, RATE, Turns
+from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux.messages import TurnEvent
 
 from .recognizer import FINISHED
@@ -25,6 +26,15 @@ _detectors: Final[list[Detector]] = []
 @functools.cache
 def _model() -> Moonshine:
     return Moonshine(usable_model())
+
+
+def local_is_installed() -> bool:
+    """Whether this machine has what the recognizer needs; loads nothing."""
+    try:
+        usable_model()
+    except InvalidSetting:
+        return False
+    return True
 
 
 def require_local() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from wyoming_flux.errors import WyomingFluxError
+from wyoming_flux.errors import EndpointError, WyomingFluxError
 
 from .outcome import Trigger
 
@@ -54,6 +54,8 @@ class Learnt:
     fact: Fact
     control: str | None = None
     """Of which control message."""
+    error: EndpointError | None = None
+    """Why it could not be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from enum import Enum, auto
 
 from wyoming_flux.errors import (
     ConnectionLost,
+    EndpointBusy,
     EndpointError,
     FluxTimeout,
     NotFlux,
@@ -201,7 +202,8 @@ class Machine:
             return
         self._events += [Drop(other) for other in self._trying]
         self._trying.clear()
-        if self._silence_alone:
+        # Where text comes at the very end alone, only the close tells that there is no more.
+        if self._silence_alone and facts.partial:
             facts = dataclasses.replace(facts, control=None)
         self._stream = Stream(
             attempt, tried[0], facts, rate=self._rate, start=self._replay_at, t=self._t
@@ -263,8 +265,9 @@ class Machine:
         stream = self._stream
         if self.answered:
             return
-        if self._ended is not None and self._t >= self._end_by:
-            if stream is not None and stream.covers(self._stream_end(stream)):
+        if self._ended is not None and self._t >= self._end_by + self._thinks:
+            whole = stream is not None and stream.facts.partial
+            if whole and stream is not None and stream.covers(self._stream_end(stream)):
                 self._answer()
             else:
                 self._give_up(FluxTimeout("Flux did not hear the audio to its end in time"))
@@ -350,6 +353,9 @@ class Machine:
         if stream.blind and not was_blind:
             self._events.append(Learnt(stream.endpoint, Fact.NO_WINDOWS))
         place = stream.place(stream.heard)
+        if not stream.facts.partial and info.audio_window_end is not None:
+            # The text of a turn comes while the next one is heard.
+            place = stream.place(round(info.audio_window_end * self._rate))
         first = info.first_word_start
         told = first is not None and not stream.blind
         word_at = stream.place(round(first * self._rate)) if told and first is not None else None
@@ -406,8 +412,15 @@ class Machine:
                 self._answer(Trigger.END_OF_TURN, with_open=False)
         elif not self._texts.any:
             if place - self._texts.no_speech_from >= self._n(self._no_speech(stream)):
-                self._answer(Trigger.NO_SPEECH)
+                self._no_text(stream)
         elif first is not None and place - first >= self._n(self._settings.max_turn):
+            self._finish_client(Trigger.MAX_TURN, stream.cursor)
+
+    def _no_text(self, stream: Stream) -> None:
+        if stream.facts.partial:
+            self._answer(Trigger.NO_SPEECH)
+        else:
+            # It may be in the middle of a sentence.
             self._finish_client(Trigger.MAX_TURN, stream.cursor)
 
     def _no_speech(self, stream: Stream) -> float:
@@ -437,7 +450,7 @@ class Machine:
 
     def _check_drained(self, stream: Stream) -> None:
         """Rule 2: all was heard, and the text stands."""
-        if self.state is not State.DRAINING or not stream.told:
+        if self.state is not State.DRAINING or not stream.told or not stream.facts.partial:
             return
         end = self._stream_end(stream)
         covered = stream.ended_heard >= end - self._n(rules.COVERED)
@@ -483,7 +496,15 @@ class Machine:
         since = self._t if self._fault_since is None else self._fault_since
         return self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS)
 
+    @property
+    def _thinks(self) -> float:
+        """What END_BY is longer by."""
+        stream = self._stream
+        return rules.ENGINE if stream is not None and not stream.facts.partial else 0.0
+
     def _patience(self, stream: Stream) -> float:
+        if stream.told and not stream.facts.partial:
+            return rules.ENGINE
         if stream.told:
             return rules.STALL_WITH_NEXT if self._has_next else rules.STALL
         return rules.FIRST_MESSAGE_WITH_NEXT if self._has_next else rules.FIRST_MESSAGE
@@ -507,7 +528,7 @@ class Machine:
             if stream.exhausted(self._t):
                 self._answer()
         elif stream.covers(self._stream_end(stream)):
-            if still >= rules.STILL_ENDS:
+            if stream.facts.partial and still >= rules.STILL_ENDS:
                 self._answer()
         elif still >= self._patience(stream) or self._is_stalled(stream):
             self._stalled(stream)
@@ -520,7 +541,7 @@ class Machine:
             if self._owed > self._n(rules.BEYOND):
                 self._give_up(FluxTimeout("Flux talks, but does not hear any further"))
             else:
-                self._answer(Trigger.NO_SPEECH)
+                self._no_text(stream)
         elif self._text_since is not None and self.state is State.STREAMING:
             since = self._listened - self._text_since
             if since >= self._settings.max_turn + rules.TWIN_MAX_TURN:
@@ -536,13 +557,15 @@ class Machine:
 
     def _check_attempts(self) -> None:
         """Rule 7: no timer for an attempt, but another one beside it, and a budget for all."""
-        if self._t >= self._out_of_time:
+        late = self._t >= self._out_of_time
+        if self._has_next and (late or self._t - self._pointed_at >= rules.BESIDE_NEXT):
+            self._pass_over(self._pointer)
+            self._point(self._pointer + 1)
+            self._connect()
+        elif late:
             name = self._endpoints[self._pointer]
             error = FluxTimeout(f"{name} could not be reached in time")
             self._give_up(error if self._trying else self._error)
-        elif self._has_next and self._t - self._pointed_at >= rules.BESIDE_NEXT:
-            self._point(self._pointer + 1)
-            self._connect()
         elif self.state is State.PAUSING:
             if self._t >= self._retry_at:
                 self._connect()
@@ -572,13 +595,27 @@ class Machine:
         self._error = error
         self._faults.append((endpoint, error))
 
+    def _pass_over(self, endpoint: int) -> None:
+        """Take note that another endpoint has to be asked beside this one."""
+        if self._trying:
+            name = self._endpoints[endpoint]
+            self._note(endpoint, FluxTimeout(f"{name} was not open after {rules.BESIDE_NEXT:g} s"))
+        self._events.append(Learnt(endpoint, Fact.DOWN, error=self._error))
+
     def _leave(self, endpoint: int) -> None:
         """Go on with the next endpoint, unless that is under way; give up where there is none."""
-        self._events.append(Learnt(endpoint, Fact.DOWN))
+        if not isinstance(self._error, EndpointBusy):
+            self._events.append(Learnt(endpoint, Fact.DOWN, error=self._error))
         if self._pointer <= endpoint and self._has_next:
             self._point(endpoint + 1)
             self._connect()
-        elif not self._trying:
+        elif self._trying:
+            pass
+        elif self._pointer > endpoint:
+            # Asked beside this one, and dropped when this one was the first to open.
+            self._point(self._pointer)
+            self._connect()
+        else:
             self._give_up(self._error)
 
     def _back_off(self) -> None:
@@ -623,26 +660,28 @@ class Machine:
             if new or self._fault_began is None:
                 self._fault_began = self._t - stream.owing
             self._fault_since = self._fault_began
+            # What has been lost before it heard anything leaves the next one's time as it is.
+            self._pointed_at = self._t
         self._fault_at = self._furthest
-        self._pointed_at = self._t
         self._reconnect(stream, error)
 
     def _reconnect(self, stream: Stream, error: EndpointError) -> None:
-        if not error.retryable:
+        stalled = isinstance(error, FluxTimeout)
+        if not error.retryable or (stalled and self._has_next):
             self._leave(stream.endpoint)
         elif not stream.progressed:
             self._back_off()
         else:
             self._losses += 1
-            again = self._losses <= rules.MAX_LOSSES
-            if self._has_next:
-                again = self._losses < rules.MAX_LOSSES and not isinstance(error, FluxTimeout)
+            again = self._losses < rules.MAX_LOSSES + (not self._has_next)
             if again and self._t < self._out_of_time:
                 self._connect()
             else:
-                self._leave(self._pointer)
+                self._leave(stream.endpoint)
 
     def _is_whole(self, stream: Stream) -> bool:
+        if not stream.facts.partial:
+            return False
         if self._ended is not None:
             beyond = stream.heard - self._stream_end(stream) >= self._n(rules.WHOLE_BEYOND)
             return self.state is State.DRAINING and stream.told and beyond
@@ -658,6 +697,8 @@ class Machine:
             estimated = texts.settled_until - self._n(rules.REPLAY_BLIND)
             return max(stream.start, estimated), False
         since = texts.open_since
+        if not stream.facts.partial:
+            return floor, False
         if since is None:
             return max(floor, heard - self._n(rules.REPLAY_BEFORE_TEXT)), False
         if heard - since > self._n(rules.LONG_TURN):
@@ -670,7 +711,8 @@ class Machine:
     # --- the end ---------------------------------------------------------------------------
 
     def _remember_best(self, stream: Stream) -> None:
-        heard = stream.place(stream.heard)
+        partial = stream.facts.partial
+        heard = stream.place(stream.heard) if partial else self._texts.settled_until
         text = self._texts.answer()
         if text and heard >= self._best[1]:
             self._best = (text, heard)

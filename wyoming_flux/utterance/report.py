@@ -20,7 +20,9 @@ class Report:
     characters: int = 0
     """Length of the text."""
     audio_seconds: float = 0.0
-    """Audio sent to Flux in seconds, silence and replays included: what is billed."""
+    """Audio sent in seconds, silence and replays included."""
+    billed_seconds: float = 0.0
+    """What of it went to Flux: this counts as minutes."""
     connect_ms: float | None = None
     """Milliseconds that the first successful connection took."""
     attempts: int = 0

@@ -89,6 +89,9 @@ TWIN_MAX_TURN: Final = 8.0
 END_BY: Final = (1.25, 12.0)
 """After the client's end: so much for each second owed, and so much besides."""
 
+ENGINE: Final = 20.0
+"""What an endpoint without partial text may think after the audio: nothing else tells of it."""
+
 WAKE_PHRASE_WITHIN: Final = 1.5
 """From the start of the utterance; a later phrase is speech."""
 LATE_END: Final = 0.25

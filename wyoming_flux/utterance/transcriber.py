@@ -34,9 +34,17 @@ _LOGGER: Final = logging.getLogger(__name__)
 class Connection(Protocol):
     """What an utterance needs of a connection: :class:`wyoming_flux.flux.FluxConnection`."""
 
-    connect_ms: float
-    attempts: int
-    facts: Facts
+    @property
+    def connect_ms(self) -> float:
+        """Milliseconds until it was open."""
+
+    @property
+    def attempts(self) -> int:
+        """Upgrades that were tried for it."""
+
+    @property
+    def facts(self) -> Facts:
+        """What was known of the endpoint when it opened."""
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send one frame."""
@@ -63,15 +71,19 @@ class Remembers(Protocol):
     def windows(self, usable: bool, now: float) -> None:
         """Whether its window ends can be used."""
 
-    def mark_down(self, now: float) -> None:
-        """It could not be used."""
+    def mark_down(self, now: float) -> bool:
+        """It could not be used; returns whether it worked until now."""
 
-    def mark_up(self) -> None:
-        """It answers."""
+    def mark_up(self) -> bool:
+        """It answers; returns whether it was down until now."""
 
 
 class Connects(Protocol):
     """What an utterance needs of a connector: :class:`wyoming_flux.flux.Connector`."""
+
+    @property
+    def billed(self) -> bool:
+        """Whether what it hears counts as minutes of Flux."""
 
     @property
     def name(self) -> str:
@@ -129,6 +141,7 @@ class Transcriber:
         self._audio_at: float | None = None
         self._after_audio: float | None = None
         self._sent = 0
+        self._billed = 0
         self._tried = 0
         self._connect_ms: float | None = None
         self._closed = False
@@ -211,6 +224,7 @@ class Transcriber:
         answer = self._answer
         costs = Report(
             audio_seconds=self._sent / 2 / self._settings.sample_rate,
+            billed_seconds=self._billed / 2 / self._settings.sample_rate,
             connect_ms=self._connect_ms,
             attempts=self._tried,
             after_audio_ms=None if self._after_audio is None else self._after_audio * 1000,
@@ -225,6 +239,7 @@ class Transcriber:
             missing=answer.missing,
             characters=len(answer.text),
             audio_seconds=costs.audio_seconds,
+            billed_seconds=costs.billed_seconds,
             connect_ms=costs.connect_ms,
             attempts=costs.attempts,
             endpoint=name,
@@ -264,12 +279,16 @@ class Transcriber:
         self._arm(machine)
 
     def _learn(self, event: Learnt) -> None:
-        learnt, now = self._connectors[event.endpoint].learnt, self._loop.time()
+        connector, now = self._connectors[event.endpoint], self._loop.time()
+        learnt = connector.learnt
         match event.fact:
             case Fact.WORKS:
-                learnt.mark_up()
+                if learnt.mark_up():
+                    _LOGGER.info("%s works again", connector.name)
             case Fact.DOWN:
-                learnt.mark_down(now)
+                # With one endpoint alone the utterance's own line says it.
+                if learnt.mark_down(now) and len(self._connectors) > 1:
+                    _LOGGER.warning("%s is down, others are asked: %s", connector.name, event.error)
             case Fact.NO_WINDOWS:
                 learnt.windows(False, now)
             case Fact.CONTROL_FAILS:
@@ -411,6 +430,8 @@ class Transcriber:
                         await connection.send_control(data)
                     else:
                         self._sent += len(data)
+                        if attempt.connector.billed:
+                            self._billed += len(data)
                         await connection.send_audio(data)
                     if machine.room:
                         self._room.set()

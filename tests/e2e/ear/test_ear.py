@@ -89,7 +89,7 @@ async def told(connection: EarConnection, pcm: bytes) -> list[TurnInfo]:
     finally:
         await sender
         await connection.close()
-    assert end.upstream_code == "1000"
+    assert end.close_code == 1000
     return [message for message in messages if isinstance(message, TurnInfo)]
 
 

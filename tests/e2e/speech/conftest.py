@@ -86,7 +86,7 @@ async def flux_with_ears() -> AsyncIterator[FluxWithEars]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**options: Any) -> Simulator:
-            return await stack.enter_async_context(Simulator(recognizer="pocketsphinx", **options))
+            return await stack.enter_async_context(Simulator(recognizer="local", **options))
 
         yield start
 

@@ -1,4 +1,4 @@
-"""Real speech through the whole path: a satellite, our server, Flux's wire, PocketSphinx."""
+"""Real speech through the whole path: a satellite, our server, Flux's wire, the ear."""
 
 import wave
 from pathlib import Path
@@ -12,13 +12,9 @@ from wyoming_flux.simulator.faults import Drop
 if TYPE_CHECKING:
     from tests.e2e.speech.conftest import FluxWithEars, Program
 
-pytestmark = pytest.mark.pocketsphinx
-
-LIGHT = "turn on the living room light"
+LIGHT = "Turn on the living room light."
 PACES = {"real-time": (), "fast": ("--fast",)}
 
-# What PocketSphinx's wide-band model needs to be told at 8 kHz, and of this voice's "set".
-KEYTERMS = ("--keyterm", "living room light", "--keyterm", "set the bedroom temperature")
 SAMPLES = (
     "turn_on_the_living_room_light",
     "turn_on_the_living_room_light_44k_stereo",
@@ -35,9 +31,10 @@ async def test_samples_are_understood(
 ) -> None:
     """Each sample gives its text, whatever its format, from a microphone and from a file."""
     flux = await flux_with_ears()
-    uri = await program.serve(flux, *KEYTERMS)
+    uri = await program.serve(flux)
     answer = await program.transcribe(samples / f"{name}.wav", "--via", uri, *PACES[pace])
-    assert answer["text"] == (samples / f"{name}.txt").read_text().strip()
+    said = (samples / f"{name}.txt").read_text().strip()
+    assert answer["text"].lower().rstrip(".") == said
     if pace == "real-time":
         assert answer["trigger"] == "end-of-turn"
         # The simulator waits 320 ms; a loaded machine takes its time for the recognition.
@@ -55,10 +52,8 @@ async def test_both_sides_convert_alike(
     suffix = {8000: "_8k", 44100: "_44k_stereo"}[rate]
     file = samples / f"turn_on_the_living_room_light{suffix}.wav"
     flux = await flux_with_ears(ingest_rate=0)
-    direct = await program.transcribe(
-        file, "--worker-url", flux.url, "--route", "workers-ai", *KEYTERMS
-    )
-    uri = await program.serve(flux, "--sample-rate", str(rate), *KEYTERMS)
+    direct = await program.transcribe(file, "--worker-url", flux.url, "--route", "workers-ai")
+    uri = await program.serve(flux, "--sample-rate", str(rate))
     served = await program.transcribe(file, "--via", uri, "--fast")
     assert direct["text"] == served["text"] == LIGHT
 

@@ -182,11 +182,10 @@ async def test_speech(start_worker: "StartWorker", serve: Serve, sample: str) ->
     assert SECRET not in "".join(served.log)
 
 
-@pytest.mark.pocketsphinx
 @pytest.mark.parametrize("sample", [LIGHT, "close_the_garage_door"])
 async def test_real_speech(start_worker: "StartWorker", serve: Serve, sample: str) -> None:
     """What a person says in a WAV comes back as text, with nothing in between that knew it."""
-    async with Simulator(recognizer="pocketsphinx", ingest_rate=0) as simulator:
+    async with Simulator(recognizer="local", ingest_rate=0) as simulator:
         worker = await start_worker(port_of(simulator), FLUX_TOKEN=SECRET)
         served = await serve(worker.url)
         async with satellite(served) as client:

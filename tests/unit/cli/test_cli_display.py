@@ -78,6 +78,8 @@ def test_json_is_one_line_per_file() -> None:
         "connect_ms": None,
         "after_speech_ms": 345.68,
         "attempts": 1,
+        "endpoint": None,
+        "faults": [],
     }
 
 

@@ -23,11 +23,12 @@ DESIGNED = (
     " --keyterm --keyterms-file --sensitivity --eot-threshold --eager-eot-threshold"
     " --eot-timeout-ms --hold --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
     " --wake-phrase --external-vad --name --allow --max-connections --daily-minutes --zeroconf"
-    " --log-format --debug"
+    " --log-format --debug --fallback --fallback-token-file --local --local-model"
 ).split()
 
 # One value that works for each option that is not free text.
 VALID = {
+    "local": "yes",
     "worker_url": "wss://flux.example.workers.dev",
     "token": "s3cret-token",
     "headers": "X-Name: value",

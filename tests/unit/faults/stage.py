@@ -172,16 +172,16 @@ class Stage(Protocol):
 class MemoryStage:
     """A server and a Flux in memory."""
 
-    def __init__(self, connector: Any, turn: UtteranceSettings) -> None:
+    def __init__(self, connector: Any, turn: UtteranceSettings, *fallbacks: Any) -> None:
         self.flux: LocalFlux = connector.service
-        self._connector = connector
+        self._connectors = (connector, *fallbacks)
         self._shared = Shared(
             flux=FLUX_SETTINGS,
             utterance=turn,
             languages=("en",),
             host=connector.endpoint.host,
             transcriber=lambda settings, partial: Transcriber(
-                (connector,), settings, turn, on_partial=partial
+                self._connectors, settings, turn, on_partial=partial
             ),
             minutes=DailyMinutes(None),
             limits=Limits(),
@@ -193,7 +193,7 @@ class MemoryStage:
     async def quiet(self) -> None:
         if self._shared.tasks:
             await asyncio.wait(set(self._shared.tasks))
-        assert all(connection.closed for connection in self._connector.opened)
+        assert all(one.closed for connector in self._connectors for one in connector.opened)
 
 
 def chunks(audio: bytes) -> Iterator[Event]:

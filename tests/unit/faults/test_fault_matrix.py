@@ -5,11 +5,25 @@ from typing import Any
 
 import pytest
 
-from tests.unit.faults.matrix import CELLS, TROUBLES, Cell, Client, Moment, selection
-from tests.unit.faults.stage import MemoryStage, judge, play
+from tests.unit.faults.matrix import (
+    AFTER,
+    BEFORE,
+    CELLS,
+    INGEST,
+    STANDS_STILL,
+    TROUBLES,
+    Cell,
+    Client,
+    Moment,
+    Trouble,
+    selection,
+)
+from tests.unit.faults.stage import MemoryStage, Result, judge, play
 from wyoming_flux.settings import UtteranceSettings
 from wyoming_flux.simulator.faults import KINDS, Quirk
 
+WITH_A_FALLBACK = 3.0
+"""Seconds that a fault may add there, besides the audio that is heard anew."""
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 
@@ -25,6 +39,37 @@ def test_cell(
 
     judge(cell, run_virtual(main))
     assert not [mistake for c in connector.service.connections for mistake in c.mistakes]
+    assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+def test_with_a_fallback_there_is_the_text(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Trouble,
+) -> None:
+    """No fault of the first endpoint, at no moment, ends without the text where there is another.
+
+    The next is asked within 1.5 s (a stall shows after half a second more), and hears all anew.
+    """
+    for cell in (one for one in CELLS if one.trouble == trouble):
+        if cell.client is Client.DISCONNECTS:
+            continue
+        # Each cell has its own: what one has learnt is not known to the next.
+        first, other = (memory_connector(recognizer="coded") for _ in range(2))
+        turn = UtteranceSettings(max_turn=cell.max_turn)
+
+        async def main(
+            cell: Cell = cell, first: Any = first, other: Any = other, turn: Any = turn
+        ) -> Result:
+            return await play(cell, MemoryStage(first, turn, other))
+
+        result = run_virtual(main)
+        assert (result.text, result.code) == (cell.text, None), cell
+        assert (result.before, result.after, result.extra) == (BEFORE, AFTER, []), cell
+        late = STANDS_STILL * (1 + 1 / INGEST) if cell.client is Client.LATE else 0.0
+        assert result.seconds <= cell.answer_at * (1 + 1 / INGEST) + late + WITH_A_FALLBACK, cell
     assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"
 
 

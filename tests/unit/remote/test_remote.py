@@ -161,7 +161,7 @@ async def test_turn(engine, rate: int) -> None:
     await connection.send_control(CLOSE_STREAM)
     told, end = await until_lost(connection)
     await connection.close()
-    assert end.upstream_code == "1000"
+    assert end.close_code == 1000
     assert ends(told) == [(0, "turn on the light")]
     last = next(one for one in told if one.event is TurnEvent.END_OF_TURN)
     assert last.audio_window_end == pytest.approx(3.0, abs=0.1)
@@ -206,7 +206,7 @@ async def test_nothing_is_asked_without_speech(engine) -> None:
     await connection.send_control(CLOSE_STREAM)
     told, end = await until_lost(connection)
     await connection.close()
-    assert end.upstream_code == "1000"
+    assert end.close_code == 1000
     assert not ends(told)
     assert not other.events
 

@@ -49,7 +49,8 @@ class FakeTranscriber:
         if not self._outcome.done():
             self.received += pcm
             seconds = len(pcm) / 2 / self.settings.sample_rate
-            self.note(audio_seconds=self.report.audio_seconds + seconds)
+            total = self.report.audio_seconds + seconds
+            self.note(audio_seconds=total, billed_seconds=total)
             self._news.set()
         await self.room.wait()
 

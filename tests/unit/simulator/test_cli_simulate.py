@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib.util
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from wyoming_flux.cli import simulate
+from wyoming_flux.simulator import local
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -46,7 +48,7 @@ def script(tmp_path: Path) -> Path:
         (["--ingest-rate", "nan"], "--ingest-rate must be between"),
         (["--script", "missing.toml"], "missing.toml"),
         (["--token-file", "missing"], "missing"),
-        (["--recognizer", "pocketsphinx", "--script", "x"], "--script needs --recognizer script"),
+        (["--recognizer", "local", "--script", "x"], "--script needs --recognizer script"),
         (["--max-streams", "0"], "--max-streams must be at least 1"),
         (["--profile", "cloudflare"], "--profile must be workers-ai, deepgram or a file"),
         (["--profile", "missing.json"], "missing.json"),
@@ -66,16 +68,17 @@ async def test_wrong_options_are_explained(
     assert err.count("\n") == 1
 
 
-async def test_without_pocketsphinx_it_says_what_to_install(
+async def test_without_the_ear_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The extra's name, and what works without it."""
-    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    monkeypatch.setattr("wyoming_flux.simulator.sphinx._spare", [])
-    assert await simulate.simulate(parsed("--recognizer", "pocketsphinx")) == 2
+    """The extra's name; without a word about it the script is heard."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    local._model.cache_clear()
+    assert await simulate.simulate(parsed("--recognizer", "local")) == 2
     err = capsys.readouterr().err
-    assert "pip install 'wyoming-flux[simulator]'" in err
+    assert "pip install 'wyoming-flux[local]'" in err
     assert err.count("\n") == 1
+    assert not local.local_is_installed()
 
 
 async def test_a_taken_port_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
