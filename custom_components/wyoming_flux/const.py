@@ -35,3 +35,6 @@ CONF_ENHANCED_AUDIO: Final = "enhanced_audio"
 CONF_EXTERNAL_VAD: Final = "external_vad"
 CONF_SERVE: Final = "serve"
 CONF_SERVE_PORT: Final = "serve_port"
+CONF_FALLBACK_ENTITY: Final = "fallback_entity"
+CONF_FALLBACK_URL: Final = "fallback_url"
+CONF_FALLBACK_TOKEN: Final = "fallback_token"  # noqa: S105 - as above

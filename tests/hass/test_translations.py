@@ -105,6 +105,7 @@ def test_every_fault_has_a_text() -> None:
         "plain_mip_opt_out",
         "plain_sample_rate",
         "eager_above_threshold",
+        "fallback_to_itself",
     }
     assert set(ENGLISH["options"]["error"]) == unconnected
 

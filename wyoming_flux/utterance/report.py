@@ -31,5 +31,7 @@ class Report:
     """Who answered."""
     faults: tuple[str, ...] = ()
     """What went wrong on the way, in order."""
+    causes: tuple[tuple[str, WyomingFluxError], ...] = ()
+    """The same as they are, with whose they were."""
     after_audio_ms: float | None = None
     """Milliseconds from the last client audio to the result."""

@@ -244,6 +244,7 @@ class Transcriber:
             attempts=costs.attempts,
             endpoint=name,
             faults=tuple(str(error) for _, error in answer.faults),
+            causes=tuple((self._connectors[one].name, error) for one, error in answer.faults),
             after_audio_ms=costs.after_audio_ms,
         )
 
@@ -413,6 +414,7 @@ class Transcriber:
             if proof is not None and proof.prove is not None and not self._closed:
                 rate, learnt = self._settings.sample_rate, attempt.connector.learnt
                 self._sent += int(COSTS * rate) * 2
+                self._billed += int(COSTS * rate) * 2 if attempt.connector.billed else 0
                 works = await prove(connection, proof.prove, proof.sent, rate)
                 remember = learnt.prove if works else learnt.disprove
                 remember(proof.prove, self._loop.time())
