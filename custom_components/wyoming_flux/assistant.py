@@ -62,5 +62,8 @@ async def async_use_in(hass: HomeAssistant, entry: ConfigEntry, assistant: str) 
 @callback
 def _language(hass: HomeAssistant, pipeline: Pipeline, model: str) -> str:
     """Return the model's tag for an assistant's language, "" if it does not know it."""
-    found = matches(pipeline.language, Endpoint.languages(model), country=hass.config.country)
+    known = Endpoint.languages(model)
+    if pipeline.language in known:
+        return pipeline.language
+    found = matches(pipeline.language, known, country=hass.config.country)
     return found[0] if found else ""
