@@ -23,6 +23,9 @@ from . import issues, last_turns
 from . import options as opt
 from .const import (
     CONF_DAILY_MINUTES,
+    CONF_FALLBACK_ENTITY,
+    CONF_FALLBACK_TOKEN,
+    CONF_FALLBACK_URL,
     CONF_HOME_NAMES,
     CONF_SERVE,
     CONF_TOKEN,
@@ -30,6 +33,7 @@ from .const import (
     DOMAIN,
 )
 from .data import FluxConfigEntry, FluxData
+from .fallback import EntityEndpoint
 from .health import Health
 from .names import HomeNames
 from .serve import NetworkServer
@@ -55,6 +59,9 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         turn = opt.turn_settings(known)
         settings = opt.flux_settings(known)
         endpoint.check(settings)
+        second = None
+        if known[CONF_FALLBACK_URL]:
+            second = Endpoint.from_url(known[CONF_FALLBACK_URL], token=known[CONF_FALLBACK_TOKEN])
     except InvalidSetting as err:
         raise ConfigEntryError(
             translation_domain=DOMAIN,
@@ -64,6 +71,11 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
     # Home Assistant's own context trusts what it trusts, and is made outside the event loop.
     context = await hass.async_add_executor_job(get_default_context)
     connector = Connector(endpoint, ssl_context=context)
+    fallbacks: list[Connector | EntityEndpoint] = []
+    if second is not None:
+        fallbacks.append(Connector(second, ssl_context=context))
+    if known[CONF_FALLBACK_ENTITY]:
+        fallbacks.append(EntityEndpoint(hass, known[CONF_FALLBACK_ENTITY]))
     if settings.sample_rate != _PIPELINE_RATE:
         # Imports numpy and designs the filter, once: the first turn must not wait for it.
         source = AudioFormat(_PIPELINE_RATE, 2, 1)
@@ -81,6 +93,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
 
     data = entry.runtime_data = FluxData(
         connector=connector,
+        fallbacks=tuple(fallbacks),
         turn=turn,
         settings=settings,
         names=HomeNames(hass, use_names),

@@ -1,67 +1,68 @@
-"""Set-up and reconfiguration: nothing is saved before Flux has answered."""
+"""The ways in: a URL, a Worker that is made, a key of Deepgram; and the changes of an entry."""
 
-import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, override
 
 import voluptuous as vol
-from homeassistant.config_entries import ConfigFlow, ConfigFlowResult, OptionsFlow
+from homeassistant.config_entries import ConfigFlowResult, OptionsFlow
 from homeassistant.core import callback
-from homeassistant.helpers.selector import (
-    TextSelector,
-    TextSelectorConfig,
-    TextSelectorType,
-)
-from homeassistant.util.ssl import get_default_context
 
-from wyoming_flux.errors import InvalidSetting, WyomingFluxError
-from wyoming_flux.flux import Connector, Endpoint, check_flux
+from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.flux import Endpoint, Route
 
 from . import options as opt
-from .check import Fault, endpoint_fault, keyterm_fault, plain_fault, setting_fault
+from .check import Fault
 from .const import (
     CONF_HOME_NAMES,
     CONF_KEYTERMS,
+    CONF_MODEL,
     CONF_SAMPLE_RATE,
     CONF_TOKEN,
     CONF_WORKER_URL,
+    DEEPGRAM_URL,
     DOCUMENTATION,
     DOMAIN,
-    TITLE,
 )
 from .data import FluxConfigEntry
+from .flow import SECRET, URL
 from .options_flow import FluxOptionsFlow, selector
+from .worker_flow import WorkerFlow
 
-_LOGGER: Final = logging.getLogger(__name__)
 
-_URL: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.URL, autocomplete="url"))
-_TOKEN: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off"))
+def _field(name: str) -> dict[vol.Marker, object]:
+    return {vol.Required(name, default=opt.DEFAULTS[name]): selector(opt.OPTIONS[name])}
 
-USER_SCHEMA: Final = vol.Schema(
+
+_KEYTERMS: Final = {vol.Optional(CONF_KEYTERMS): selector(opt.OPTIONS[CONF_KEYTERMS])}
+
+URL_SCHEMA: Final = vol.Schema(
     {
-        vol.Required(CONF_WORKER_URL): _URL,
-        vol.Optional(CONF_TOKEN): _TOKEN,
-        vol.Required(CONF_SAMPLE_RATE, default=opt.DEFAULTS[CONF_SAMPLE_RATE]): selector(
-            opt.OPTIONS[CONF_SAMPLE_RATE]
-        ),
-        vol.Optional(CONF_KEYTERMS): selector(opt.OPTIONS[CONF_KEYTERMS]),
-        vol.Required(CONF_HOME_NAMES, default=opt.DEFAULTS[CONF_HOME_NAMES]): selector(
-            opt.OPTIONS[CONF_HOME_NAMES]
-        ),
+        vol.Required(CONF_WORKER_URL): URL,
+        vol.Optional(CONF_TOKEN): SECRET,
+        **_field(CONF_SAMPLE_RATE),
+        **_KEYTERMS,
+        **_field(CONF_HOME_NAMES),
+    }
+)
+DEEPGRAM_SCHEMA: Final = vol.Schema(
+    {
+        vol.Required(CONF_TOKEN): SECRET,
+        **_field(CONF_MODEL),
+        **_KEYTERMS,
+        **_field(CONF_HOME_NAMES),
     }
 )
 RECONFIGURE_SCHEMA: Final = vol.Schema(
-    {vol.Required(CONF_WORKER_URL): _URL, vol.Optional(CONF_TOKEN): _TOKEN}
+    {vol.Required(CONF_WORKER_URL): URL, vol.Optional(CONF_TOKEN): SECRET}
 )
-REAUTH_SCHEMA: Final = vol.Schema({vol.Required(CONF_TOKEN): _TOKEN})
+REAUTH_SCHEMA: Final = vol.Schema({vol.Required(CONF_TOKEN): SECRET})
 
-_PLACEHOLDERS: Final = {
-    "documentation": DOCUMENTATION,
-    "example_url": "https://flux.example.workers.dev",
-}
+WAYS: Final = ("worker", "url", "deepgram")
+CHANGES: Final = ("reconfigure_url", "worker")
 
 
-class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
+class FluxConfigFlow(WorkerFlow, domain=DOMAIN):
     """The dialogues that make an entry and change where it leads."""
 
     VERSION = 1
@@ -76,7 +77,15 @@ class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
 
     @override
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for all that is needed, once."""
+        """Ask for the way to Flux."""
+        return self.async_show_menu(
+            step_id="user",
+            menu_options=list(WAYS),
+            description_placeholders={"documentation": DOCUMENTATION},
+        )
+
+    async def async_step_url(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the URL and what is sent there."""
         fault: Fault | None = None
         if user_input is not None:
             chosen = {
@@ -88,26 +97,57 @@ class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
                 user_input[CONF_WORKER_URL], user_input.get(CONF_TOKEN), chosen
             )
             if fault is None:
-                title = TITLE
-                if self._async_current_entries():
-                    title = f"{TITLE} ({Endpoint.from_url(data[CONF_WORKER_URL]).host})"
-                return self.async_create_entry(title=title, data=data, options=chosen)
-        return self._show("user", USER_SCHEMA, user_input, fault)
+                return await self._async_made(data, chosen)
+        return self._show("url", URL_SCHEMA, user_input, fault)
+
+    async def async_step_deepgram(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask for Deepgram's key; propose the model that knows Home Assistant's language."""
+        fault: Fault | None = None
+        suggested = user_input
+        if user_input is None:
+            here = self.hass.config.language.partition("-")[0]
+            many = here != "en" and here in Endpoint.languages("flux-general-multi")
+            suggested = {CONF_MODEL: "flux-general-multi" if many else "flux-general-en"}
+        else:
+            chosen = {
+                CONF_MODEL: user_input[CONF_MODEL],
+                CONF_KEYTERMS: opt.clean_terms(user_input.get(CONF_KEYTERMS, [])),
+                CONF_HOME_NAMES: user_input[CONF_HOME_NAMES],
+            }
+            data, fault = await self._async_try(DEEPGRAM_URL, user_input[CONF_TOKEN], chosen)
+            if fault is None:
+                return await self._async_made(data, chosen)
+        return self._show("deepgram", DEEPGRAM_SCHEMA, suggested, fault)
 
     async def async_step_reconfigure(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask what is to be changed, where there is more than one thing."""
+        endpoint = Endpoint.from_url(self._get_reconfigure_entry().data[CONF_WORKER_URL])
+        name, _, domain = endpoint.host.partition(".")
+        if endpoint.route is not Route.WORKER or not domain.endswith(".workers.dev"):
+            return await self.async_step_reconfigure_url()
+        self._plan = replace(self._plan, name=name)
+        return self.async_show_menu(step_id="reconfigure", menu_options=list(CHANGES))
+
+    async def async_step_reconfigure_url(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Change the URL, the token or both."""
         entry = self._get_reconfigure_entry()
         fault: Fault | None = None
         if user_input is not None:
-            # The present token is never sent to a browser; an empty field keeps it.
-            token = user_input.get(CONF_TOKEN) or entry.data.get(CONF_TOKEN)
-            data, fault = await self._async_try(user_input[CONF_WORKER_URL], token, entry.options)
+            url, token = user_input[CONF_WORKER_URL], user_input.get(CONF_TOKEN)
+            if not token and _same_host(url, entry.data[CONF_WORKER_URL]):
+                # The present token is never sent to a browser, nor to another host.
+                token = entry.data.get(CONF_TOKEN)
+            data, fault = await self._async_try(url, token, entry.options)
             if fault is None:
                 return self.async_update_reload_and_abort(entry, data=data)
         suggested = user_input or {CONF_WORKER_URL: entry.data[CONF_WORKER_URL]}
-        return self._show("reconfigure", RECONFIGURE_SCHEMA, suggested, fault)
+        return self._show("reconfigure_url", RECONFIGURE_SCHEMA, suggested, fault)
 
     async def async_step_reauth(self, _entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """Begin asking for a new token."""
@@ -127,59 +167,11 @@ class FluxConfigFlow(ConfigFlow, domain=DOMAIN):
                 return self.async_update_reload_and_abort(entry, data=data)
         return self._show("reauth_confirm", REAUTH_SCHEMA, None, fault)
 
-    async def _async_try(
-        self, url: str, token: str | None, options: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Fault | None]:
-        """Return the entry data for a URL and a token, or what is wrong with them."""
-        if (fault := keyterm_fault(options.get(CONF_KEYTERMS, []))) is not None:
-            return {}, fault
-        try:
-            endpoint = Endpoint.from_url(url, token=token)
-            settings = opt.flux_settings(options, opt.keyterms(options).terms)
-        except InvalidSetting as err:
-            return {}, setting_fault(err, url=url, options=options)
-        data = {CONF_WORKER_URL: endpoint.url}
-        if endpoint.token is not None:
-            data[CONF_TOKEN] = endpoint.token
-        self._async_abort_entries_match({CONF_WORKER_URL: endpoint.url})
-        connector = Connector(
-            endpoint,
-            ssl_context=await self.hass.async_add_executor_job(get_default_context),
-        )
-        try:
-            dropped = (await check_flux(connector, settings)).refused
-        except InvalidSetting as err:
-            return {}, setting_fault(err, url=url, options=options)
-        except WyomingFluxError as err:
-            _LOGGER.debug("The check of %s failed: %s: %s", endpoint.host, err.code, err)
-            return {}, endpoint_fault(err, connector, settings)
-        except Exception:
-            # A fault of ours: a form that says so is worth more than a dialogue that breaks.
-            _LOGGER.exception("The check of %s failed unexpectedly", endpoint.host)
-            return {}, Fault("base", "unknown")
-        if connector.plain:
-            return data, plain_fault(settings)
-        if "keyterm" in dropped and settings.keyterms:
-            return data, Fault(CONF_KEYTERMS, "refused_keyterms")
-        return data, None
 
-    def _show(
-        self,
-        step_id: str,
-        schema: vol.Schema,
-        suggested: Mapping[str, Any] | None,
-        fault: Fault | None,
-    ) -> ConfigFlowResult:
-        errors: dict[str, str] = {}
-        placeholders = dict(_PLACEHOLDERS)
-        if fault is not None:
-            # What the form does not ask for is said above it.
-            field = fault.field if fault.field in schema.schema else "base"
-            errors[field] = fault.key
-            placeholders |= fault.placeholders
-        return self.async_show_form(
-            step_id=step_id,
-            data_schema=self.add_suggested_values_to_schema(schema, suggested),
-            errors=errors,
-            description_placeholders=placeholders,
-        )
+def _same_host(url: str, present: str) -> bool:
+    """Whether a URL leads where the token goes already, not less encrypted than now."""
+    try:
+        one, other = Endpoint.from_url(url), Endpoint.from_url(present)
+    except InvalidSetting:
+        return False
+    return one.host == other.host and one.secure >= other.secure

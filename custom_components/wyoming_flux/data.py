@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from homeassistant.config_entries import ConfigEntry
 
 from wyoming_flux.flux import Connector
+from wyoming_flux.flux.order import in_order
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture, Transcriber
 
+from .fallback import EntityEndpoint
 from .health import Health
 from .names import HomeNames
 from .usage import DailyUsage
@@ -23,6 +25,8 @@ class FluxData:
     """The parts of a loaded entry that its entities share."""
 
     connector: Connector
+    fallbacks: tuple[Connector | EntityEndpoint, ...]
+    """Who is asked where Flux cannot be reached, in order."""
     turn: UtteranceSettings
     settings: FluxSettings
     """What the next stream is asked for, key terms included; replaced when names change."""
@@ -39,13 +43,24 @@ class FluxData:
     """What else has to end."""
     _running: set[Transcriber] = field(default_factory=set)
 
-    def begin(self, language: str) -> Transcriber:
-        """Begin a turn: it connects at once. It must be ended by :meth:`async_end`."""
-        settings = self.settings
-        if settings.model == "flux-general-multi":
-            # A hint of two letters is what Flux takes.
-            settings = dataclasses.replace(settings, language=language.partition("-")[0])
-        turn = Transcriber([self.connector], settings, self.turn, capture=self.capture)
+    def begin(self, language: str, on_partial: Callable[[str], None] | None = None) -> Transcriber:
+        """Begin a turn: it connects at once. It must be ended by :meth:`async_end`.
+
+        ``on_partial`` gets words to append to those before. Raises :class:`MinutesUsedUp` where
+        the day's minutes are used up and only Flux could hear.
+        """
+        # Two letters are what Flux takes as a hint, and the English model takes none.
+        settings = dataclasses.replace(self.settings, language=language.partition("-")[0])
+        ways = in_order(
+            (self.connector, *self.fallbacks),
+            settings,
+            now=asyncio.get_running_loop().time(),
+            minutes=not self.usage.exhausted,
+            watched=False,
+        )
+        if not ways:
+            self.usage.check()
+        turn = Transcriber(ways, settings, self.turn, on_partial=on_partial, capture=self.capture)
         self._running.add(turn)
         turn.start()
         return turn

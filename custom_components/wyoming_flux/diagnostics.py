@@ -10,12 +10,28 @@ from homeassistant.core import HomeAssistant
 from wyoming_flux import __version__
 
 from . import last_turns
-from .const import CONF_KEYTERMS, CONF_TOKEN, CONF_WAKE_PHRASES, CONF_WORKER_URL
+from .const import (
+    CONF_FALLBACK_TOKEN,
+    CONF_FALLBACK_URL,
+    CONF_KEYTERMS,
+    CONF_TOKEN,
+    CONF_WAKE_PHRASES,
+    CONF_WORKER_URL,
+)
 from .data import FluxConfigEntry, FluxData
 
 # The title may hold the host.
 _REDACTED: Final = frozenset(
-    {CONF_TOKEN, CONF_WORKER_URL, CONF_KEYTERMS, CONF_WAKE_PHRASES, "title", "unique_id"}
+    {
+        CONF_FALLBACK_TOKEN,
+        CONF_FALLBACK_URL,
+        CONF_TOKEN,
+        CONF_WORKER_URL,
+        CONF_KEYTERMS,
+        CONF_WAKE_PHRASES,
+        "title",
+        "unique_id",
+    }
 )
 
 

@@ -1,6 +1,7 @@
 """Whether Flux can be used: said once when it changes, by log, state, repair issue and prompt."""
 
 import logging
+import re
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
@@ -9,6 +10,7 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later
 
+from wyoming_flux import __version__
 from wyoming_flux.errors import (
     AuthFailed,
     ConnectionLost,
@@ -19,6 +21,7 @@ from wyoming_flux.errors import (
     QuotaExceeded,
     Unreachable,
     WyomingFluxError,
+    one_line,
 )
 from wyoming_flux.flux import Connector, check_flux
 from wyoming_flux.minutes import MinutesUsedUp
@@ -170,6 +173,15 @@ class Health:
         connector = self._connector
         if connector.plain is not None:
             issues.toggle(self._hass, self._entry, issues.PLAIN_WORKER, on=connector.plain)
+            version = connector.worker_version
+            issues.toggle(
+                self._hass,
+                self._entry,
+                issues.WORKER_OUTDATED,
+                on=version is not None and _release(version) < _release(__version__),
+                version=one_line(version or ""),
+                present=__version__,
+            )
         if connector.dropped or self._dropped or all_taken:
             self._dropped = connector.dropped
             issues.toggle(
@@ -204,3 +216,8 @@ class Health:
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, as far as it has any."""
+    return tuple(int(number) for number in re.findall(r"[0-9]{1,9}", version)[:3])

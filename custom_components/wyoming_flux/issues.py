@@ -15,6 +15,7 @@ PARAMETERS_REFUSED: Final = "parameters_refused"
 PLAIN_WORKER: Final = "plain_worker"
 PORT_IN_USE: Final = "port_in_use"
 LOGIN_PAGE: Final = "login_page"
+WORKER_OUTDATED: Final = "worker_outdated"
 
 ALL: Final = (
     QUOTA,
@@ -24,6 +25,7 @@ ALL: Final = (
     PLAIN_WORKER,
     PORT_IN_USE,
     LOGIN_PAGE,
+    WORKER_OUTDATED,
 )
 
 

@@ -18,6 +18,9 @@ class HomeSettings(Checked):
     home_names: bool = setting(True, "listen for the names of areas and exposed things", "switch")
     enhanced_audio: bool = setting(False, "ask satellites for audio that is cleaned", "switch")
     keep_turns: int = setting(0, "keep the last turns for a look", "whole", limits=(0, 50))
+    fallback_entity: str | None = setting(None, "who hears where Flux cannot be reached")
+    fallback_url: str | None = setting(None, "another Flux for the same")
+    fallback_token: str | None = setting(None, "its token")
     serve: bool = setting(False, "run a Wyoming server for other machines", "switch")
     serve_port: int = setting(10300, "its TCP port", "whole", limits=(1024, 65535))
 
@@ -33,6 +36,7 @@ _SHOWN: Final = (
     " daily_minutes mip_opt_out enhanced_audio external_vad keep_turns"
 ).split()
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "fallback": ("fallback_url", "fallback_token", "fallback_entity"),
     "network": ("serve", "serve_port"),
     "expert": ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "model"),
 }

@@ -1,13 +1,16 @@
 """Everything but URL and token, changed at any time."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import voluptuous as vol
 from homeassistant.config_entries import ConfigFlowResult, OptionsFlowWithReload
 from homeassistant.data_entry_flow import section
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.selector import (
     BooleanSelector,
+    EntitySelector,
+    EntitySelectorConfig,
     NumberSelector,
     NumberSelectorConfig,
     NumberSelectorMode,
@@ -17,6 +20,7 @@ from homeassistant.helpers.selector import (
     SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
+    TextSelectorType,
 )
 
 from wyoming_flux.declare import Setting
@@ -26,8 +30,25 @@ from wyoming_flux.flux import Endpoint, Route
 from . import last_turns
 from . import options as opt
 from .check import Fault, keyterm_fault, plain_fault, setting_fault
-from .const import CONF_KEYTERMS, CONF_SERVE, CONF_WORKER_URL, DOCUMENTATION
+from .const import (
+    CONF_FALLBACK_ENTITY,
+    CONF_FALLBACK_TOKEN,
+    CONF_FALLBACK_URL,
+    CONF_KEYTERMS,
+    CONF_SERVE,
+    CONF_WORKER_URL,
+    DOCUMENTATION,
+    DOMAIN,
+)
 from .data import FluxConfigEntry
+
+_OWN: Final[Mapping[str, Selector[Any]]] = {
+    CONF_FALLBACK_ENTITY: EntitySelector(EntitySelectorConfig(domain="stt")),
+    CONF_FALLBACK_URL: TextSelector(TextSelectorConfig(type=TextSelectorType.URL)),
+    CONF_FALLBACK_TOKEN: TextSelector(
+        TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
+    ),
+}
 
 
 class FluxOptionsFlow(OptionsFlowWithReload):
@@ -69,7 +90,11 @@ class FluxOptionsFlow(OptionsFlowWithReload):
         fault: Fault | None = None
         shown = opt.complete(self.config_entry.options)
         if user_input is not None:
+            kept = shown
             shown = flatten(user_input)
+            if shown[CONF_FALLBACK_URL] and shown[CONF_FALLBACK_URL] == kept[CONF_FALLBACK_URL]:
+                # It is not sent to a browser; an empty field keeps it, for the same URL alone.
+                shown[CONF_FALLBACK_TOKEN] = shown[CONF_FALLBACK_TOKEN] or kept[CONF_FALLBACK_TOKEN]
             fault = self._fault(shown)
             if fault is None:
                 return self.async_create_entry(data=shown)
@@ -97,6 +122,14 @@ class FluxOptionsFlow(OptionsFlowWithReload):
             opt.turn_settings(chosen)
         except InvalidSetting as err:
             return setting_fault(err, url=self.config_entry.data[CONF_WORKER_URL], options=chosen)
+        if second := chosen[CONF_FALLBACK_URL]:
+            try:
+                Endpoint.from_url(second, token=chosen[CONF_FALLBACK_TOKEN])
+            except InvalidSetting as err:
+                return Fault("base", "invalid_value", {"reason": str(err)})
+        own = er.async_get(self.hass).async_get(chosen[CONF_FALLBACK_ENTITY] or "")
+        if own is not None and own.platform == DOMAIN:
+            return Fault("base", "fallback_to_itself")
         # Known without asking again: the entry in use has seen the endpoint.
         data = getattr(self.config_entry, "runtime_data", None)
         if data is not None and data.connector.plain:
@@ -111,6 +144,7 @@ def options_schema(values: Mapping[str, Any], *, multilingual: bool) -> vol.Sche
     }
     collapsed = {
         "network": not values[CONF_SERVE],
+        "fallback": not (values[CONF_FALLBACK_URL] or values[CONF_FALLBACK_ENTITY]),
         # Open where something is set, or was set wrongly.
         "expert": all(values[name] is None for name in opt.SECTIONS["expert"] if name != "model"),
     }
@@ -140,7 +174,11 @@ def flatten(user_input: Mapping[str, Any]) -> dict[str, Any]:
 
 def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as the form holds them, without those that are not set."""
-    known = {key: value for key, value in options.items() if value is not None}
+    known = {
+        key: value
+        for key, value in options.items()
+        if value is not None and key != CONF_FALLBACK_TOKEN
+    }
     sections = {
         title: {name: known[name] for name in names if name in known}
         for title, names in opt.SECTIONS.items()
@@ -157,6 +195,8 @@ def marker(name: str) -> vol.Marker:
 
 def selector(option: Setting) -> Selector[Any]:
     """Return what a person sets an option with."""
+    if option.name in _OWN:
+        return _OWN[option.name]
     match option.kind:
         case "switch":
             return BooleanSelector()

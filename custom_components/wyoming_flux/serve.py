@@ -70,6 +70,7 @@ class NetworkServer:
             ServerSettings(
                 uri=f"tcp://0.0.0.0:{port}", external_vad=bool(known[CONF_EXTERNAL_VAD])
             ),
+            fallbacks=data.fallbacks,
             minutes=data.usage,
             keyterms=(lambda: names.names) if known[CONF_HOME_NAMES] else None,
             on_report=data.health.reported,

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, override, runtime_checkable
 
 from homeassistant.components.stt import (
@@ -29,6 +30,19 @@ from . import options as opt
 from .const import CONF_ENHANCED_AUDIO, CONF_EXTERNAL_VAD
 from .data import FluxConfigEntry
 from .entity import FluxEntity
+
+try:
+    from homeassistant.components.stt.models import (  # type: ignore[attr-defined,unused-ignore]
+        PartialSpeechResult,
+    )
+except ImportError:  # before Home Assistant 2026.11, which does not ask for partial text
+
+    @dataclass
+    class PartialSpeechResult:  # type: ignore[no-redef,unused-ignore]
+        """The text so far."""
+
+        text: str
+
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -139,6 +153,34 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
         The audio may go on then: it is not read any further. Never raises for what can go wrong
         with audio, endpoint or network; that becomes one line in the log and an error result.
         """
+        return await self._hear(metadata, stream)
+
+    async def async_process_audio_stream_with_progress(
+        self, metadata: SpeechMetadata, stream: AsyncIterable[bytes]
+    ) -> AsyncGenerator[Any]:
+        """Like the above for Home Assistant 2026.11: with the text so far, then one result.
+
+        Closed early it ends the turn.
+        """
+        texts: asyncio.Queue[str | None] = asyncio.Queue()
+        hearing = self._task(self._hear(metadata, stream, texts.put_nowait), "hears")
+        hearing.add_done_callback(lambda _: texts.put_nowait(None))
+        said = ""
+        try:
+            while (more := await texts.get()) is not None:
+                said += more
+                yield PartialSpeechResult(text=said)
+            yield await hearing
+        finally:
+            hearing.cancel()
+            await asyncio.wait((hearing,), timeout=2 * _LET_GO)
+
+    async def _hear(
+        self,
+        metadata: SpeechMetadata,
+        stream: AsyncIterable[bytes],
+        on_partial: Callable[[str], None] | None = None,
+    ) -> SpeechResult:
         data = self._data
         if data.stopping:
             return _failed()
@@ -146,8 +188,12 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
             data.usage.check()
         except QuotaExceeded as err:
             data.health.limit_reached(err)
+            if not data.fallbacks:
+                return _failed()
+        try:
+            turn = data.begin(metadata.language, on_partial)
+        except QuotaExceeded:
             return _failed()
-        turn = data.begin(metadata.language)
         level = Level(AudioFormat(data.settings.sample_rate, 2, 1))
         source = aiter(stream)
         reader = self._task(self._read(source, metadata, level, turn), "reads audio")
@@ -160,7 +206,8 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
                 await reader
             transcript = (await answer).whole()
         except WyomingFluxError as err:
-            data.health.failed(err)
+            causes = [error for whose, error in turn.report.causes if whose == data.connector.name]
+            data.health.failed(causes[0] if causes else err)
             return _failed()
         except _SourceFailed as err:
             _LOGGER.warning("%s: the audio broke off: %s", self._entry.title, err)
@@ -209,7 +256,13 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
         if transcript.text and level.spoke_at is not None:
             response_ms = (time.monotonic() - level.spoke_at) * 1000
         stats = self._data.health.last_report = turn.report
-        self._data.health.succeeded(response_ms)
+        name = self._data.connector.name
+        failure = next((error for whose, error in stats.causes if whose == name), None)
+        if stats.endpoint in (None, name):
+            self._data.health.succeeded(response_ms)
+        elif failure is not None:
+            # Heard all the same, but Flux has its repair.
+            self._data.health.failed(failure)
         _LOGGER.debug(
             "Turn of %s: %s, %.2f s of audio, connected in %s ms, %s ms after speech, %d attempts,"
             " %d characters",

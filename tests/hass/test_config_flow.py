@@ -45,12 +45,21 @@ async def serve_websocket() -> AsyncGenerator[ServeWebSocket]:
 
 
 async def fill_in(hass: HomeAssistant, **fields: Any) -> dict[str, Any]:
-    """Open the dialogue and send its form."""
-    form = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
-    assert form["type"] is FlowResultType.FORM
-    assert form["step_id"] == "user"
-    assert form["errors"] == {}
+    """Open the dialogue, choose the URL, and send its form."""
+    form = await choose(hass, "url")
     return await again(hass, form, **fields)
+
+
+async def choose(hass: HomeAssistant, way: str) -> dict[str, Any]:
+    """Open the dialogue and choose a way in; return its form."""
+    menu = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    assert menu["type"] is FlowResultType.MENU
+    assert menu["menu_options"] == ["worker", "url", "deepgram"]
+    form = await hass.config_entries.flow.async_configure(menu["flow_id"], {"next_step_id": way})
+    assert form["type"] is FlowResultType.FORM
+    assert form["step_id"] == way
+    assert form["errors"] == {}
+    return form
 
 
 async def again(hass: HomeAssistant, form: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -100,7 +109,7 @@ async def test_entry_is_made_of_what_was_typed(hass: HomeAssistant, start_worker
 async def test_url_alone_is_enough(hass: HomeAssistant, start_worker) -> None:
     """Only the URL is required; a Worker without a token stores none."""
     worker = await start_worker(token=None)
-    form = await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_USER})
+    form = await choose(hass, "url")
     result = await hass.config_entries.flow.async_configure(
         form["flow_id"], {"worker_url": worker.url}
     )
@@ -300,7 +309,7 @@ async def test_unexpected_fault_is_logged(
     hass: HomeAssistant, worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A fault of our own is said to be one, with its traceback in the log."""
-    with patch("custom_components.wyoming_flux.config_flow.check_flux", side_effect=RuntimeError):
+    with patch("custom_components.wyoming_flux.flow.check_flux", side_effect=RuntimeError):
         result = await fill_in(hass, worker_url=worker.url, token=TOKEN)
     assert result["errors"] == {"base": "unknown"}
     assert "RuntimeError" in caplog.text
@@ -313,6 +322,65 @@ async def test_same_endpoint_twice(hass: HomeAssistant, worker, set_up) -> None:
     result = await fill_in(hass, worker_url=worker.url.replace("ws:", "http:"), token=TOKEN)
     assert result["type"] is FlowResultType.ABORT
     assert result["reason"] == "already_configured"
+
+
+async def test_two_models_at_one_endpoint(
+    hass: HomeAssistant, start_worker, set_up, deepgram
+) -> None:
+    """One key, two engines: English for one assistant, ten languages for another."""
+    flux = await start_worker(profile="deepgram")
+    with deepgram(), patch("custom_components.wyoming_flux.config_flow.DEEPGRAM_URL", flux.url):
+        results = []
+        for model in ("flux-general-en", "flux-general-multi", "flux-general-multi"):
+            form = await choose(hass, "deepgram")
+            results.append(
+                await hass.config_entries.flow.async_configure(
+                    form["flow_id"], {"token": TOKEN, "model": model, "home_names": False}
+                )
+            )
+            await hass.async_block_till_done()
+    assert [one["type"] for one in results[:2]] == [FlowResultType.CREATE_ENTRY] * 2
+    assert results[1]["options"]["model"] == "flux-general-multi"
+    assert results[2]["reason"] == "already_configured"
+    models = {dict(one.query)["model"] for one in flux.connections}
+    assert models == {"flux-general-en", "flux-general-multi"}
+
+
+@pytest.mark.parametrize(
+    ("language", "model"),
+    [
+        ("en", "flux-general-en"),
+        ("en-GB", "flux-general-en"),
+        ("de", "flux-general-multi"),
+        ("pt-BR", "flux-general-multi"),
+        ("pl", "flux-general-en"),
+    ],
+)
+async def test_deepgram_proposes_the_model_for_the_home(
+    hass: HomeAssistant, language: str, model: str
+) -> None:
+    """Where people speak another language that Flux knows, that is what is proposed."""
+    hass.config.language = language
+    form = await choose(hass, "deepgram")
+    (suggested,) = [key.description for key in form["data_schema"].schema if key == "model"]
+    assert suggested == {"suggested_value": model}
+
+
+async def test_deepgram_key_is_wrong(hass: HomeAssistant, start_worker, deepgram) -> None:
+    """A wrong key is said at its field, and mended there."""
+    flux = await start_worker(profile="deepgram")
+    with deepgram(), patch("custom_components.wyoming_flux.config_flow.DEEPGRAM_URL", flux.url):
+        form = await choose(hass, "deepgram")
+        fields = {"model": "flux-general-en", "home_names": False}
+        form = await hass.config_entries.flow.async_configure(
+            form["flow_id"], {"token": "guess", **fields}
+        )
+        assert form["errors"] == {"token": "invalid_auth"}
+        result = await hass.config_entries.flow.async_configure(
+            form["flow_id"], {"token": TOKEN, **fields}
+        )
+        await hass.async_block_till_done()
+    assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
 async def test_second_endpoint_has_its_own_name(
@@ -328,11 +396,11 @@ async def test_second_endpoint_has_its_own_name(
 async def test_reconfigure_to_another_endpoint(
     hass: HomeAssistant, worker, start_worker, set_up
 ) -> None:
-    """A new URL is checked before it is saved; an empty token keeps the present one."""
+    """A new URL is checked before it is saved; another host never sees the present token."""
     entry = await set_up(worker, {"sample_rate": "24000"})
     other = await start_worker()
     form = await entry.start_reconfigure_flow(hass)
-    assert form["step_id"] == "reconfigure"
+    assert form["step_id"] == "reconfigure_url"
     shown = {str(key): key.description for key in form["data_schema"].schema}
     assert shown["worker_url"] == {"suggested_value": f"{worker.url}/"}
     assert shown["token"] is None
@@ -341,8 +409,12 @@ async def test_reconfigure_to_another_endpoint(
         form["flow_id"], {"worker_url": "ws://127.0.0.1:9"}
     )
     assert form["errors"] == {"worker_url": "unreachable"}
-    result = await hass.config_entries.flow.async_configure(
+    form = await hass.config_entries.flow.async_configure(
         form["flow_id"], {"worker_url": other.url}
+    )
+    assert form["errors"] == {"token": "missing_token"}
+    result = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"worker_url": other.url, "token": TOKEN}
     )
     assert result["type"] is FlowResultType.ABORT
     assert result["reason"] == "reconfigure_successful"
@@ -360,7 +432,7 @@ async def test_reconfigure_to_a_worker_that_cannot_do_the_options(
     plain = await start_worker(plain=True)
     form = await entry.start_reconfigure_flow(hass)
     form = await hass.config_entries.flow.async_configure(
-        form["flow_id"], {"worker_url": plain.url}
+        form["flow_id"], {"worker_url": plain.url, "token": TOKEN}
     )
     assert form["errors"] == {"base": "plain_sample_rate"}
     result = await hass.config_entries.flow.async_configure(

@@ -4,7 +4,7 @@ import asyncio
 import io
 import logging
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
@@ -370,3 +370,54 @@ async def test_http_with_nothing(
     await set_up(fast_worker)
     answer = await post(hass_client, b"RI")
     assert answer == {"text": "", "result": "success"}
+
+
+def progress(hass: HomeAssistant, stream: AsyncGenerator[bytes]) -> AsyncGenerator[Any]:
+    """Hear as Home Assistant 2026.11 does."""
+    metadata = stt.SpeechMetadata(
+        language="en",
+        format=stt.AudioFormats.WAV,
+        codec=stt.AudioCodecs.PCM,
+        bit_rate=stt.AudioBitRates.BITRATE_16,
+        sample_rate=stt.AudioSampleRates.SAMPLERATE_16000,
+        channel=stt.AudioChannels.CHANNEL_MONO,
+    )
+    engine = hass.data[DATA_COMPONENT].get_entity(ENGINE)
+    return engine.async_process_audio_stream_with_progress(metadata, stream)
+
+
+async def test_text_so_far(hass: HomeAssistant, worker, set_up, audio) -> None:
+    """Each partial text is all so far, the last thing is the one result."""
+    await set_up(worker)
+    async with asyncio.timeout(20):
+        found = [one async for one in progress(hass, audio.microphone(audio.tone(1.6)))]
+    *partial, result = found
+    assert result == stt.SpeechResult(SENTENCE, stt.SpeechResultState.SUCCESS)
+    assert partial
+    texts = [one.text for one in partial]
+    assert not any(isinstance(one, stt.SpeechResult) for one in partial)
+    assert texts == sorted(texts, key=len)
+    assert all(SENTENCE.startswith(text.strip()) for text in texts)
+
+
+async def test_text_so_far_is_closed_early(
+    hass: HomeAssistant, worker, set_up, audio, eventually
+) -> None:
+    """Who does not want the rest ends the turn: Flux is closed, nothing runs on."""
+    entry = await set_up(worker)
+    async with asyncio.timeout(20):
+        heard = progress(hass, audio.microphone(audio.tone(60)))
+        await anext(heard)
+        await heard.aclose()
+    await eventually(lambda: worker.connections[-1].closed_by_client)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert entry.runtime_data._running == set()
+
+
+async def test_text_so_far_of_a_failure(hass: HomeAssistant, worker, set_up, audio) -> None:
+    """A failure is one result as well."""
+    await set_up(worker)
+    worker.faults.append(faults.Refuse(status=402, body=""))
+    async with asyncio.timeout(20):
+        found = [one async for one in progress(hass, audio.microphone(audio.tone(1)))]
+    assert found == [stt.SpeechResult(None, stt.SpeechResultState.ERROR)]

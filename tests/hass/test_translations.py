@@ -11,13 +11,23 @@ from homeassistant.helpers.translation import async_get_translations
 
 from custom_components.wyoming_flux import issues
 from custom_components.wyoming_flux.config_flow import (
+    CHANGES,
+    DEEPGRAM_SCHEMA,
     REAUTH_SCHEMA,
     RECONFIGURE_SCHEMA,
-    USER_SCHEMA,
+    URL_SCHEMA,
+    WAYS,
 )
+from custom_components.wyoming_flux.flow import assistant_schema
 from custom_components.wyoming_flux.options import DEFAULTS
 from custom_components.wyoming_flux.options_flow import options_schema
 from custom_components.wyoming_flux.sensor import ERROR_CODES, SENSORS
+from custom_components.wyoming_flux.worker_flow import (
+    SUBDOMAIN_SCHEMA,
+    TOKEN_SCHEMA,
+    WORKER_SCHEMA,
+    account_schema,
+)
 from wyoming_flux import errors
 from wyoming_flux.settings import MODELS, SAMPLE_RATES, SENSITIVITIES
 
@@ -49,11 +59,21 @@ def test_every_field_has_a_name_and_a_description() -> None:
     """A person learns of each field what it does."""
     steps = ENGLISH["config"]["step"]
     schemas = {
-        "user": USER_SCHEMA,
-        "reconfigure": RECONFIGURE_SCHEMA,
+        "url": URL_SCHEMA,
+        "deepgram": DEEPGRAM_SCHEMA,
+        "worker": WORKER_SCHEMA,
+        "worker_account": account_schema(()),
+        "worker_subdomain": SUBDOMAIN_SCHEMA,
+        "worker_token": TOKEN_SCHEMA,
+        "assistant": assistant_schema({}),
+        "reconfigure_url": RECONFIGURE_SCHEMA,
         "reauth_confirm": REAUTH_SCHEMA,
     }
-    assert set(steps) == set(schemas)
+    menus = {"user": WAYS, "reconfigure": CHANGES}
+    assert set(steps) == {*schemas, *menus, "worker_wait"}
+    for step, choices in menus.items():
+        assert set(steps[step]["menu_options"]) == set(choices)
+        assert set(steps[step]["menu_option_descriptions"]) == set(choices)
     for step, schema in schemas.items():
         assert set(steps[step]["data"]) == fields(schema)
         assert set(steps[step]["data_description"]) == fields(schema)
@@ -71,8 +91,11 @@ def test_every_field_has_a_name_and_a_description() -> None:
 def test_every_fault_has_a_text() -> None:
     """Each key that a flow can show is there, and none that it cannot."""
     checked = strings("check.py", "Fault", 1)
-    flow = strings("config_flow.py", "Fault", 1)
+    flow = strings("flow.py", "Fault", 1) | strings("worker_flow.py", "Fault", 1)
     assert set(ENGLISH["config"]["error"]) == checked | flow
+    aborts = strings("flow.py", "AbortFlow", 0) | strings("worker_flow.py", "AbortFlow", 0)
+    own = {"reauth_successful", "reconfigure_successful"}  # Home Assistant's
+    assert set(ENGLISH["config"]["abort"]) == aborts | own
     # The options make no connection.
     unconnected = {
         "invalid_value",
@@ -82,6 +105,7 @@ def test_every_fault_has_a_text() -> None:
         "plain_mip_opt_out",
         "plain_sample_rate",
         "eager_above_threshold",
+        "fallback_to_itself",
     }
     assert set(ENGLISH["options"]["error"]) == unconnected
 
@@ -155,4 +179,4 @@ def test_other_languages_are_parts_of_the_english_one() -> None:
 async def test_home_assistant_finds_the_texts(hass: HomeAssistant) -> None:
     """They are where Home Assistant looks for them."""
     found = await async_get_translations(hass, "en", "config", ["wyoming_flux"])
-    assert found["component.wyoming_flux.config.step.user.data.worker_url"] == "Worker URL"
+    assert found["component.wyoming_flux.config.step.url.data.worker_url"] == "Worker URL"

@@ -46,6 +46,8 @@ class Connector:
         """What is known of the endpoint."""
         self.plain: bool | None = None
         """Whether it is a Worker that ignores parameters; None until a connection has told."""
+        self.worker_version: str | None = None
+        """What the Worker says of itself; None: no Worker of ours has answered yet."""
         self._ssl_context = ssl_context
         self._clock = clock
         self._tell_texts = tell_texts
@@ -145,6 +147,8 @@ class Connector:
     def _check_plain(self, connection: FluxConnection, settings: FluxSettings) -> None:
         plain = self.endpoint.route is Route.WORKER and WORKER_HEADER not in connection.headers
         first, self.plain = self.plain is not plain, plain
+        if self.endpoint.route is Route.WORKER:
+            self.worker_version = connection.headers.get(WORKER_HEADER)
         if not plain:
             return
         host = self.endpoint.host

@@ -7,7 +7,7 @@ tells the transcript as ``EndOfTurn``. Few engines have text before the end, so 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wyoming_flux.audio import AudioFormat, Converter
 from wyoming_flux.ear.detector import Detector, best_detector
@@ -17,6 +17,7 @@ from wyoming_flux.flux.endpoint import Endpoint
 from wyoming_flux.flux.learnt import Facts, Learnt
 from wyoming_flux.flux.messages import CLOSE_STREAM, Connected, Message, TurnEvent, TurnInfo
 from wyoming_flux.settings import FluxSettings
+from wyoming_flux.utterance.outcome import Transcript
 
 from .transcriber import RemoteTranscriber, Wish
 
@@ -31,6 +32,31 @@ _UNANSWERED: Final = 2
 _SPOKEN: Final = AudioFormat(RATE, 2, 1)
 
 
+class Engine(Protocol):
+    """What hears one turn: :class:`.transcriber.RemoteTranscriber` has this face."""
+
+    connect_ms: float | None
+
+    async def connected(self) -> None:
+        """Wait until it can hear. Raises :class:`WyomingFluxError`."""
+
+    async def send(self, pcm: bytes) -> None:
+        """Take linear16 at 16 kHz; once the result is known it is discarded."""
+
+    def end(self) -> None:
+        """Take note that the turn is over."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the result, or the error, is known."""
+
+    async def result(self) -> Transcript:
+        """Wait for the transcript. Raises :class:`WyomingFluxError` where there is none."""
+
+    async def close(self) -> None:
+        """Leave it, within a second; idempotent."""
+
+
 class RemoteConnection:
     """One stream to an engine; made by :meth:`Remote.connect`."""
 
@@ -38,14 +64,16 @@ class RemoteConnection:
     dropped: Final[tuple[str, ...]] = ()
     attempts: Final = 1
 
-    def __init__(self, uri: str, wish: Wish, converter: Converter, detector: Detector) -> None:
-        """Prepare; :meth:`open` connects."""
-        self.host = uri
+    def __init__(
+        self, name: str, engine: Callable[[], Engine], converter: Converter, detector: Detector
+    ) -> None:
+        """Prepare; :meth:`open` connects. ``engine`` is asked for one for each turn."""
+        self.host = name
         self.connect_ms = 0.0
-        self._wish = wish
+        self._make = engine
         self._converter = converter
         self._detector = detector
-        self._engine = RemoteTranscriber(uri, _SPOKEN, wish)
+        self._engine = engine()
         self._fresh = True
         """Whether no turn has used the engine's connection yet."""
         self._pcm = bytearray()
@@ -56,9 +84,7 @@ class RemoteConnection:
         self._index = 0
         self._voice = Voice()
         self._before: deque[bytes] = deque(maxlen=BEFORE)
-        self._unanswered: asyncio.Queue[tuple[RemoteTranscriber, float] | None] = asyncio.Queue(
-            _UNANSWERED
-        )
+        self._unanswered: asyncio.Queue[tuple[Engine, float] | None] = asyncio.Queue(_UNANSWERED)
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._messages: asyncio.Queue[Message | ConnectionLost] = asyncio.Queue()
@@ -180,7 +206,7 @@ class RemoteConnection:
 
     async def _begin_turn(self) -> None:
         if not self._fresh:
-            self._engine = RemoteTranscriber(self.host, _SPOKEN, self._wish)
+            self._engine = self._make()
         self._fresh = False
         await self._engine.send(b"".join(self._before))
         self._before.clear()
@@ -239,20 +265,31 @@ class Remote:
 
         Language and key terms go to the engine. Raises :class:`EndpointError`.
         """
-        source = AudioFormat(settings.sample_rate, 2, 1)
         wish = Wish(language=settings.language, keyterms=settings.keyterms)
-        # Filter, detector and numpy take their time.
-        converter, detector = await asyncio.to_thread(
-            lambda: (Converter(source, RATE), best_detector())
+        return await open_stream(
+            self.name,
+            lambda: RemoteTranscriber(self.name, _SPOKEN, wish),
+            settings.sample_rate,
+            timeout,
         )
-        connection = RemoteConnection(self.name, wish, converter, detector)
-        try:
-            async with asyncio.timeout(timeout):
-                await connection.open()
-        except TimeoutError:
-            await connection.close()
-            raise FluxTimeout(f"the server {self.name} did not answer in time") from None
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
+
+
+async def open_stream(
+    name: str, engine: Callable[[], Engine], sample_rate: int, timeout: float
+) -> RemoteConnection:
+    """Open a stream of linear16 to an engine. Raises :class:`EndpointError`."""
+    # Filter, detector and numpy take their time.
+    converter, detector = await asyncio.to_thread(
+        lambda: (Converter(AudioFormat(sample_rate, 2, 1), RATE), best_detector())
+    )
+    connection = RemoteConnection(name, engine, converter, detector)
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.open()
+    except TimeoutError:
+        await connection.close()
+        raise FluxTimeout(f"the server {name} did not answer in time") from None
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

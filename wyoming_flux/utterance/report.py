@@ -31,6 +31,8 @@ class Report:
     """Who answered."""
     faults: tuple[str, ...] = ()
     """What went wrong: which endpoints were down before, and what failed on the way, in order."""
+    causes: tuple[tuple[str, WyomingFluxError], ...] = ()
+    """What failed on the way, with whose it was."""
     after_audio_ms: float | None = None
     """Milliseconds from the last client audio to the result."""
     guess_ms: float | None = None

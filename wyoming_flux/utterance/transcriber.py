@@ -279,6 +279,7 @@ class Transcriber:
             attempts=costs.attempts,
             endpoint=name,
             faults=(*self._down, *(str(error) for _, error in answer.faults)),
+            causes=tuple((self._connectors[one].name, error) for one, error in answer.faults),
             after_audio_ms=costs.after_audio_ms,
             guess_ms=None if self._guessed is None else self._guessed * 1000,
             guess_wrong=self._guess.wrong,
