@@ -43,6 +43,7 @@ def form_input(**changes: Any) -> dict[str, Any]:
     values = DEFAULTS | changes
     sections = {
         "network": ("serve", "serve_port"),
+        "fallback": ("fallback_url", "fallback_token", "fallback_entity"),
         "expert": ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms"),
     }
     nested = {name for keys in sections.values() for name in (*keys, "model")}
