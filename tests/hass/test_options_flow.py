@@ -35,6 +35,9 @@ DEFAULTS: dict[str, Any] = {
     "model": "flux-general-en",
     "serve": False,
     "serve_port": 10300,
+    "fallback_url": None,
+    "fallback_token": None,
+    "fallback_entity": None,
 }
 
 
