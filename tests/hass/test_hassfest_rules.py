@@ -155,7 +155,7 @@ def test_translations_have_known_parts_only() -> None:
     )
     step_keys = {"title", "description", "data", "data_description", "sections", "submit"}
     for flow in ("config", "options"):
-        assert set(ENGLISH[flow]) <= {"step", "error", "abort", "flow_title", "create_entry"}
+        assert set(ENGLISH[flow]) <= {"step", "error", "abort", "flow_title", "create_entry progress"}
         for step in ENGLISH[flow]["step"].values():
             assert set(step) <= step_keys
             parts = [step, *step.get("sections", {}).values()]
