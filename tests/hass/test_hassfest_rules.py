@@ -154,8 +154,10 @@ def test_translations_have_known_parts_only() -> None:
         " system_health common".split()
     )
     step_keys = {"title", "description", "data", "data_description", "sections", "submit"}
+    step_keys |= {"menu_options", "menu_option_descriptions"}
     for flow in ("config", "options"):
-        assert set(ENGLISH[flow]) <= {"step", "error", "abort", "flow_title", "create_entry progress"}
+        known = {"step", "error", "abort", "flow_title", "create_entry", "progress"}
+        assert set(ENGLISH[flow]) <= known
         for step in ENGLISH[flow]["step"].values():
             assert set(step) <= step_keys
             parts = [step, *step.get("sections", {}).values()]
