@@ -46,7 +46,7 @@ async def play(folder: Path, port: int, *, bare: bool) -> None:
         raise SystemExit(f"port {port} is in use: choose another with --port")
     async with stage.Worker(token=stage.TOKEN) as worker, Instance(folder, port=port) as running:
         if not bare:
-            entry = await running.add_entry("wyoming_flux", entry_input(worker))
+            entry = await running.add_flux(entry_input(worker))
             async with running.websocket() as api:
                 engine = await stage.engine_of(api, entry)
                 await stage.make_pipeline(api, engine, preferred=True)
@@ -79,7 +79,7 @@ async def measure(folder: Path, runs: int) -> None:
         await server.start()
         stack.push_async_callback(server.stop, 0)
         running = await stack.enter_async_context(Instance(folder))
-        ours = await running.add_entry("wyoming_flux", entry_input(worker))
+        ours = await running.add_flux(entry_input(worker))
         wyoming = {
             port: await running.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
             for port in (instant, waiting, int(server.uri.rpartition(":")[2]))

@@ -46,6 +46,7 @@ _PLACEHOLDERS: Final = {
     "documentation": DOCUMENTATION,
     "example_url": "https://flux.example.workers.dev",
     "token_page": token_page("Home Assistant"),
+    "console": "https://console.deepgram.com",
 }
 
 

@@ -154,9 +154,11 @@ def test_translations_have_known_parts_only() -> None:
         "title config options selector entity device exceptions issues services"
         " system_health common".split()
     )
-    step_keys = set("title description data data_description sections submit menu_options".split())
+    step_keys = {"title", "description", "data", "data_description", "sections", "submit"}
+    step_keys |= {"menu_options", "menu_option_descriptions"}
     for flow in ("config", "options"):
-        assert set(ENGLISH[flow]) <= {"step", "error", "abort", "flow_title", "create_entry"}
+        known = {"step", "error", "abort", "flow_title", "create_entry", "progress"}
+        assert set(ENGLISH[flow]) <= known
         for step in ENGLISH[flow]["step"].values():
             assert set(step) <= step_keys
             parts = [step, *step.get("sections", {}).values()]

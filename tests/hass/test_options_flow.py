@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "model": "flux-general-en",
     "serve": False,
     "serve_port": 10300,
+    "fallback_url": None,
+    "fallback_token": None,
+    "fallback_entity": None,
 }
 
 
@@ -44,6 +47,7 @@ def form_input(**changes: Any) -> dict[str, Any]:
     values = DEFAULTS | changes
     sections = {
         "network": ("serve", "serve_port"),
+        "fallback": ("fallback_url", "fallback_token", "fallback_entity"),
         "expert": ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms"),
     }
     nested = {name for keys in sections.values() for name in (*keys, "model")}

@@ -174,7 +174,7 @@ async def test_unloaded_while_the_port_is_in_use(hass: HomeAssistant, worker, se
     with socket.create_server(("0.0.0.0", 0)) as occupant:
         port = occupant.getsockname()[1]
         entry = await set_up(worker, {"serve": True, "serve_port": port})
-        assert await hass.config_entries.async_unload(entry.entry_id)
+        assert await hass.config_entries.async_remove(entry.entry_id)
         assert not ir.async_get(hass).issues
 
 

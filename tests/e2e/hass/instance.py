@@ -243,6 +243,11 @@ class Instance:
         flow = await self._walk("flow", domain, steps)
         return await self.wait_loaded(flow["result"]["entry_id"])
 
+    async def add_flux(self, step: Mapping[str, Any]) -> str:
+        """Add our integration by its URL, for no assistant; returns the id of the entry."""
+        steps = ({"next_step_id": "url"}, step, {"use_in_assistant": False})
+        return await self.add_entry("wyoming_flux", *steps)
+
     async def set_options(self, entry_id: str, *steps: Mapping[str, Any]) -> None:
         """Walk through an entry's options, and wait until it is loaded again."""
         await self._walk("options/flow", entry_id, steps)

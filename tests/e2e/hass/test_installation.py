@@ -75,7 +75,7 @@ async def says(home_assistant: Instance, stage: Any, worker: Any) -> str:
         "sample_rate": "16000",
         "home_names": True,
     }
-    entry = await home_assistant.add_entry("wyoming_flux", step)
+    entry = await home_assistant.add_flux(step)
     async with home_assistant.websocket() as socket:
         pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
         run = await stage.run_pipeline(socket, pipeline, stage.sample())

@@ -31,7 +31,7 @@ async def switch_off(home_assistant: Any) -> None:
 async def test_our_entity_for_a_day(start, stage, worker) -> None:
     """Set-up, ten commands, a reload, other options, a stop: the light obeys, the log is quiet."""
     home_assistant = await start()
-    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    entry = await home_assistant.add_flux(entry_input(worker, stage))
     async with home_assistant.websocket() as socket:
         engine = await stage.engine_of(socket, entry)
         pipeline = await stage.make_pipeline(socket, engine)
@@ -54,6 +54,7 @@ async def test_our_entity_for_a_day(start, stage, worker) -> None:
             "mip_opt_out": False,
             "enhanced_audio": False,
             "external_vad": False,
+            "fallback": {},
             "network": {"serve": False, "serve_port": 10300},
             "expert": {},
         }
@@ -76,7 +77,7 @@ async def test_our_entity_for_a_day(start, stage, worker) -> None:
 async def test_minutes_survive_a_real_restart(start, stage, worker) -> None:
     """What was counted is there again after Home Assistant was stopped and started."""
     home_assistant = await start()
-    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    entry = await home_assistant.add_flux(entry_input(worker, stage))
     async with home_assistant.websocket() as socket:
         engine = await stage.engine_of(socket, entry)
         pipeline = await stage.make_pipeline(socket, engine)
@@ -121,7 +122,7 @@ async def test_real_satellite(start, stage, worker, tmp_path: Path) -> None:
     """A real wyoming-satellite hears a wake word, then a recording: the light goes on."""
     python = ROOT / ".venv-satellite" / "bin" / "python"
     home_assistant = await start()
-    entry = await home_assistant.add_entry("wyoming_flux", entry_input(worker, stage))
+    entry = await home_assistant.add_flux(entry_input(worker, stage))
     async with home_assistant.websocket() as socket:
         engine = await stage.engine_of(socket, entry)
         await stage.make_pipeline(socket, engine, preferred=True)
