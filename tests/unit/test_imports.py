@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
     "custom_components": BELOW_ALL
-    | {"flux", "look", "utterance", "cloudflare", "minutes", "server"},
+    | {"flux", "remote", "look", "utterance", "cloudflare", "minutes", "server"},
 }
 # The integration is written for Home Assistant's Python, which older ones cannot read.
 INTEGRATION_MODULES = [*INTEGRATION.rglob("*.py")] if sys.version_info >= (3, 14) else []

@@ -268,10 +268,10 @@ ROWS = [
     Row("max_turn after the first text",
         [opens(), hears("Turn on"), talks(9), quiet(9)],
         "Turn on", LONG, 3.4, {"max_turn": 3}),
-    Row("max_turn by the clock, eight seconds later; windows stood still: then a fault",
+    Row("max_turn where windows stand still among words: by what is estimated",
         [opens(), talks(0.4), says("x", 0.2), *(step for n in range(2, 30) for step in
          (talks(0.4), says("x" * n, 0.2))), quiet(9)],
-        "x" * 29, LONG, 19.62, {"max_turn": 3}, missing=11.2, error=FluxTimeout, connects=3),
+        "x" * 29, LONG, 12.62, {"max_turn": 3}),
     Row("the minutes of the day cut, and what is cut is missing",
         [opens(), talks(1), limited(0.5), talks(1), quiet(0.1), turn("Turn on", 1.5), quiet(1)],
         "Turn on", Trigger.DAILY_LIMIT, 2.1, DICTATES, missing=0.5),
@@ -290,7 +290,7 @@ def test_rule(row: Row) -> None:
     assert answer is not None, hand.machine.state
     told = (answer.text, answer.trigger, hand.connects, tuple(hand.controls))
     assert told == (row.text, row.trigger, row.connects, row.controls)
-    assert hand.answered_at == pytest.approx(row.at, abs=0.03)
+    assert hand.answered_at == pytest.approx(row.at, abs=0.05)
     assert answer.missing == pytest.approx(row.missing, abs=0.03)
     if row.error is None:
         assert answer.error is None
@@ -360,7 +360,7 @@ def test_what_is_told_of_endpoints() -> None:
         step(hand)
     assert hand.answer is not None
     assert (hand.answer.endpoint, hand.answer.faults) == (1, ((0, error),))
-    assert Learnt(0, Fact.DOWN) in hand.events
+    assert Learnt(0, Fact.DOWN, error=error) in hand.events
     assert Learnt(1, Fact.WORKS) in hand.events
     assert hand.events[-1] == Drop(2, CLOSE_STREAM, pytest.approx(0.96, abs=0.05))
 
