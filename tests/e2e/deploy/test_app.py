@@ -19,8 +19,8 @@ from wyoming.asr import Transcript
 from wyoming.event import async_read_event, async_write_event
 from wyoming.info import AsrProgram, Attribution, Info
 
-from wyoming_flux import settings
-from wyoming_flux.cli.options import SERVE, Option, number, options_of, whole
+from wyoming_flux.cli.options import SETTINGS
+from wyoming_flux.declare import Setting
 
 ROOT = Path(__file__).parents[3]
 APP = ROOT / "deploy" / "app"
@@ -30,43 +30,34 @@ NOT_IN_THE_APP = {
     "uri": "the Supervisor maps the port",
     "zeroconf": "the Supervisor tells Home Assistant",
     "keyterms_file": "the app shows no files; keyterm is a list",
-}
-RANGES: dict[str, tuple[float, float]] = {
-    "eot_threshold": settings.EOT_THRESHOLD_RANGE,
-    "eager_eot_threshold": settings.EAGER_EOT_THRESHOLD_RANGE,
-    "eot_timeout_ms": settings.EOT_TIMEOUT_MS_RANGE,
-    "no_speech_timeout": settings.NO_SPEECH_TIMEOUT_RANGE,
-    "max_turn": settings.MAX_TURN_RANGE,
-}
-CHOICES: dict[str, tuple[object, ...]] = {
-    "sample_rate": settings.SAMPLE_RATES,
-    "model": settings.MODELS,
-    "sensitivity": tuple(settings.SENSITIVITIES),
-    "answer_on": ("end-of-turn", "audio-stop"),
+    "capture": "the app shows no files",
+    "capture_text_only": "the app shows no files",
+    "local": "the app's image is without the ear",
+    "local_model": "the app's image is without the ear",
 }
 
 
-def kind_of(option: Option) -> object:
+def kind_of(setting: Setting) -> object:
     """Say what the Supervisor must accept for a setting, in its own words."""
-    if choices := CHOICES.get(option.name, option.choices):
-        kind = f"list({'|'.join(map(str, choices))})"
-    elif option.switch:
+    if setting.choices:
+        kind = f"list({'|'.join(map(str, setting.choices))})"
+    elif setting.kind == "switch":
         kind = "bool"
-    elif option.convert in (number, whole):
-        kind = "int" if option.convert is whole else "float"
-        if option.name in RANGES:
-            kind += "({:g},{:g})".format(*RANGES[option.name])
+    elif setting.kind in ("number", "whole"):
+        kind = "int" if setting.kind == "whole" else "float"
+        if setting.limits is not None:
+            kind += "({:.10g},{:.10g})".format(*setting.limits)
     else:
-        kind = "password" if option.secret else "str"
-    return [f"{kind}?"] if option.many else f"{kind}?"
+        kind = "password" if setting.secret else "str"
+    return [f"{kind}?"] if setting.kind == "texts" else f"{kind}?"
 
 
 def test_options_are_the_settings() -> None:
     """Every setting of the server is an option under its own name, with its range; no other is."""
     expected = {
-        option.name: kind_of(option)
-        for option in options_of(SERVE)
-        if option.name not in NOT_IN_THE_APP
+        one.option: kind_of(one)
+        for one in SETTINGS["serve"].values()
+        if one.option not in NOT_IN_THE_APP
     }
     # Without it there is no server, and nothing to start.
     expected["worker_url"] = "str"
@@ -88,7 +79,7 @@ def test_the_app_asks_for_nothing_it_does_not_need() -> None:
     unwanted = {"init", "watchdog", "privileged", "full_access", "host_network", "hassio_api"}
     assert not unwanted & set(CONFIG)
     # Access to Home Assistant is for the names of the home alone.
-    names = any(option.name == "home_assistant" for option in options_of(SERVE))
+    names = "home_assistant" in SETTINGS["serve"]
     assert CONFIG.get("homeassistant_api", False) is names
 
 
