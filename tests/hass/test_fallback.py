@@ -25,6 +25,7 @@ FORM = {
     "mip_opt_out": False,
     "enhanced_audio": False,
     "external_vad": False,
+    "keep_turns": 0,
     "network": {"serve": False, "serve_port": 10300},
     "expert": {},
 }

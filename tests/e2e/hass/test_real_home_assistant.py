@@ -54,6 +54,7 @@ async def test_our_entity_for_a_day(start, stage, worker) -> None:
             "mip_opt_out": False,
             "enhanced_audio": False,
             "external_vad": False,
+            "keep_turns": 0,
             "fallback": {},
             "network": {"serve": False, "serve_port": 10300},
             "expert": {},
