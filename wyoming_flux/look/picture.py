@@ -47,14 +47,14 @@ class Axis:
             yield f'<text class="soft" x="{x + 3}" y="12">{number * step:g} s</text>'
 
 
-def peaks(samples: array[int], columns: int) -> list[tuple[int, int]]:
+def peaks(samples: "array[int]", columns: int) -> list[tuple[int, int]]:
     """Return the least and the greatest sample of each column."""
     count = len(samples)
     parts = ((i * count // columns, (i + 1) * count // columns) for i in range(columns))
     return [(min(part), max(part)) for a, b in parts if (part := samples[a : max(b, a + 1)])]
 
 
-def heard(turn: Turn, samples: array[int] | None) -> str:
+def heard(turn: Turn, samples: "array[int] | None") -> str:
     """Draw the audio, its words, and how sure Flux was of the end, over the client's audio."""
     axis, height = Axis(turn.length), _CONF[0] + _CONF[1] + 8
     flux = turn.record.flux
@@ -82,7 +82,7 @@ def _y(confidence: float) -> float:
     return round(_CONF[0] + _CONF[1] * (1 - min(confidence, 1.0)), 1)
 
 
-def _wave(turn: Turn, axis: Axis, samples: array[int] | None) -> Iterator[str]:
+def _wave(turn: Turn, axis: Axis, samples: "array[int] | None") -> Iterator[str]:
     top, height = _WAVE
     middle = top + height / 2
     if not samples:
