@@ -137,6 +137,7 @@ def place() -> Iterator[Path]:
         yield Path(folder)
 
 
+# Becoming another user needs root, which a person at a desk has not; CI never leaves this out.
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root")
 def test_root_reads_the_options_and_nobody_serves(place: Path) -> None:
     """Options that root alone can read reach a server that can neither read them nor the token."""
