@@ -3,7 +3,8 @@
 ``script/soak [--turns 1000] [--at-once 200] [--seed 1] [--speed 0.5] [--json]``. Server, simulator
 and clients are in this process, on real sockets. Every turn has words of its own, written into its
 audio, so that a lost, repeated or foreign word shows. The exit code is 0 if nothing was lost, mixed
-up, late, leaked or logged as an error.
+up, late, leaked or logged as an error. All turns are captured (25 MB for a thousand, while it
+runs); the records of those that went wrong stay, in a folder that the verdict names.
 """
 
 import argparse
@@ -14,10 +15,13 @@ import json
 import logging
 import os
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +39,7 @@ from wyoming_flux.server.events import encode
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator, Upgrade
 from wyoming_flux.simulator.faults import Fault
+from wyoming_flux.utterance import Capture
 
 RATE: Final = 16000
 FORMAT: Final = {"rate": RATE, "width": 2, "channels": 1}
@@ -46,6 +51,8 @@ LATE: Final = 8.0 + 8.0
 """Seconds that faults and the replays after them may add."""
 MOST_GROWTH_MB: Final = 32.0
 """Memory that may be added after the first half of the turns."""
+MOST_RECORDS: Final = 20
+"""Turns that went wrong whose records stay."""
 
 # A refusal of parameters is remembered for all turns; a short stall loses messages, as no network
 # does.
@@ -172,6 +179,10 @@ class Verdict:
     """Resident: at the start, after half of the turns, and at the end."""
     slowest: float = 0.0
     """Longest time by which the loop was late."""
+    wrong: list[int] = field(default_factory=list)
+    """The numbers of the turns that were lost, mixed up or late."""
+    records: str = ""
+    """The folder with the records of the first of them."""
 
     @property
     def good(self) -> bool:
@@ -202,7 +213,24 @@ class Verdict:
         ]
         for name in ("lost", "mixed_up", "late", "logged", "leaked_tasks"):
             lines += [f"  {name}: {one}" for one in getattr(self, name)[:10]]
+        if self.records:
+            lines.append(f"records of what went wrong: {self.records}")
         return "\n".join([*lines, "good" if self.good else "BAD"])
+
+    def note(self, kind: list[str], plan: Plan, what: str) -> None:
+        """Take note of a turn that went wrong."""
+        kind.append(f"{plan}: {what}")
+        self.wrong.append(plan.number)
+
+    def keep(self, folder: Path) -> None:
+        """Move the records of what went wrong out of *folder*, at most :data:`MOST_RECORDS`."""
+        wanted = {f"{_TAG}{number}" for number in self.wrong[:MOST_RECORDS]}
+        for path in folder.glob("*.jsonl") if wanted else ():
+            with path.open(encoding="utf-8") as lines:
+                (tag,) = json.loads(next(lines))["flux"]["keyterms"]
+            if tag in wanted:
+                self.records = self.records or tempfile.mkdtemp(prefix="wyoming-flux-soak-")
+                shutil.move(path, Path(self.records) / f"{tag}.jsonl")
 
 
 class Soak:
@@ -274,12 +302,12 @@ class Soak:
                 async with asyncio.timeout(HANGS):
                     answer = await _read_answer(reader)
             except TimeoutError:
-                verdict.lost.append(f"{plan}: no answer")
+                verdict.note(verdict.lost, plan, "no answer")
                 return False
             spent = loop.time() - began
             # A loop that stands still is the machine's lateness, which the verdict tells by itself.
             if spent > len(plan.audio) / 2 / RATE + LATE + 2 * verdict.slowest:
-                verdict.late.append(f"{plan}: {spent:.1f} s")
+                verdict.note(verdict.late, plan, f"{spent:.1f} s")
             self.judge(plan, answer)
         finally:
             streaming.cancel()
@@ -325,7 +353,7 @@ class Soak:
         verdict, trouble = self._verdict, plan.trouble
         lasting = trouble is not None and trouble.effect is Effect.LASTING
         if answer is None:
-            verdict.lost.append(f"{plan}: closed without an answer")
+            verdict.note(verdict.lost, plan, "closed without an answer")
             return
         if answer.type == "error":
             code = answer.data["code"]
@@ -333,18 +361,18 @@ class Soak:
             if lasting and trouble is not None and code in (trouble.code, "connection-lost"):
                 verdict.errors[code] += 1
             else:
-                verdict.lost.append(f"{plan}: {code}")
+                verdict.note(verdict.lost, plan, code)
             return
         text = answer.data["text"]
         heard = tuple(text.split())
         if heard == plan.words:
             verdict.right += 1
         elif not set(heard) <= set(plan.words) or len(set(heard)) < len(heard):
-            verdict.mixed_up.append(f"{plan}: {text}")
+            verdict.note(verdict.mixed_up, plan, text)
         elif lasting and heard == plan.words[: len(heard)] and heard:
             verdict.first_words += 1
         else:
-            verdict.lost.append(f"{plan}: {text!r}")
+            verdict.note(verdict.lost, plan, repr(text))
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Event | None:
@@ -375,7 +403,7 @@ class _Listener(logging.Handler):
             self._verdict.logged.append(f"{record.name}: {record.getMessage()}")
 
 
-async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
+async def _soak(verdict: Verdict, planned: list[Plan], at_once: int, capture: Capture) -> None:
     loop = asyncio.get_running_loop()
     # What is made once and for all is there before anything is counted.
     await loop.run_in_executor(None, int)
@@ -388,6 +416,7 @@ async def _soak(verdict: Verdict, planned: list[Plan], at_once: int) -> None:
             FluxSettings(),
             UtteranceSettings(),
             ServerSettings(uri="tcp://127.0.0.1:0", max_connections=4 * at_once),
+            capture=capture,
         )
         await server.start()
         try:
@@ -417,11 +446,17 @@ def soak(turns: int, at_once: int, seed: int, speed: float) -> Verdict:
     logging.getLogger().addHandler(listener)
     began = time.monotonic()
     try:
-        with asyncio.Runner(loop_factory=lambda: ScaledLoop(speed)) as runner:
-            runner.run(_soak(verdict, list(plans(turns, seed)), at_once))
+        with (
+            tempfile.TemporaryDirectory(prefix="wyoming-flux-soak-") as folder,
+            asyncio.Runner(loop_factory=lambda: ScaledLoop(speed)) as runner,
+        ):
+            kept = Capture(Path(folder), audio=False, most=turns, megabytes=float(turns))
+            with closing(kept):
+                runner.run(_soak(verdict, list(plans(turns, seed)), at_once, kept))
             loop = runner.get_loop()
             assert isinstance(loop, ScaledLoop)
             verdict.logged += [str(fault.get("message")) for fault in loop.faults]
+            verdict.keep(Path(folder))
     finally:
         logging.getLogger().removeHandler(listener)
     verdict.seconds = time.monotonic() - began

@@ -1,12 +1,16 @@
 """A short soak, and that its verdict would notice."""
 
 import dataclasses
+import tempfile
+from pathlib import Path
 
 import pytest
 from wyoming.event import Event
 
 from tests.bench.soak import Plan, Soak, Verdict, plans, soak
 from tests.unit.faults.matrix import TROUBLES, Client
+from wyoming_flux.utterance.record import read
+from wyoming_flux.utterance.replay import differences
 
 
 def test_a_short_soak_is_good() -> None:
@@ -15,6 +19,26 @@ def test_a_short_soak_is_good() -> None:
     assert verdict.good, str(verdict)
     assert verdict.turns == 300
     assert verdict.right + verdict.first_words + verdict.errors.total() + verdict.closed == 300
+
+
+def test_what_went_wrong_leaves_its_records(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Turns that are told as late can be replayed, as many as are kept; good ones leave nothing."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert soak(turns=8, at_once=8, seed=10, speed=1.0).records == ""
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tests.bench.soak.LATE", -100.0)
+    monkeypatch.setattr("tests.bench.soak.MOST_RECORDS", 3)
+    verdict = soak(turns=8, at_once=8, seed=10, speed=1.0)
+    assert len(verdict.wrong) > 3
+    assert verdict.records in str(verdict)
+    assert list(tmp_path.iterdir()) == [Path(verdict.records)]
+    kept = {path.stem: read(path.read_text("utf-8")) for path in tmp_path.rglob("*.jsonl")}
+    assert set(kept) == {f"soak{number}" for number in verdict.wrong[:3]}
+    for name, record in kept.items():
+        assert record.flux.keyterms == (name,)
+        assert not differences(record)
 
 
 def test_a_seed_gives_the_same_turns() -> None:
