@@ -33,6 +33,10 @@ ACCEPTED: Final = ROOT / "tests/mutants.txt"
 PRODUCT: Final = "wyoming_flux"
 
 UNIT: Final = "tests/unit"
+RECORDS: Final = (
+    f"{UNIT}/utterance/test_regression_records.py",
+    f"{UNIT}/utterance/test_record.py",
+)
 # The tests that belong to a file or folder, the quick ones first; the longest prefix counts.
 BELONGS: Final = {
     "utterance": (
@@ -51,6 +55,11 @@ BELONGS: Final = {
     ),
     "utterance/transcriber.py": (f"{UNIT}/utterance/test_transcriber.py",),
     "utterance/proof.py": (f"{UNIT}/utterance/test_transcriber.py",),
+    "utterance/outcome.py": (f"{UNIT}/utterance/test_transcriber.py",),
+    "utterance/guess.py": (f"{UNIT}/utterance/test_guess.py",),
+    "utterance/record.py": RECORDS,
+    "utterance/replay.py": RECORDS,
+    "utterance/capture.py": RECORDS,
     "flux/refusal.py": (
         f"{UNIT}/flux/test_refusal.py",
         f"{UNIT}/flux/test_refused_parameters.py",
@@ -59,7 +68,8 @@ BELONGS: Final = {
         f"{UNIT}/flux/test_learnt.py",
         f"{UNIT}/flux/test_refused_parameters.py",
     ),
-    "settings.py": (f"{UNIT}/test_settings.py",),
+    "settings.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
+    "declare.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
     "minutes.py": (f"{UNIT}/test_minutes.py",),
     "audio": (f"{UNIT}/audio",),
 }
