@@ -23,6 +23,17 @@ PATIENCE = 10.0
 """Seconds after which a test that waits has failed."""
 
 
+FORM = {"rate": 16000, "width": 2, "channels": 1}
+STOP = AudioStop().event()
+START = AudioStart(**FORM).event()
+PCM = b"\1\2" * 1600
+
+
+def chunk(pcm: bytes = PCM, **form: Any) -> Event:
+    """Return an audio-chunk."""
+    return AudioChunk(**{**FORM, **form}, audio=pcm).event()
+
+
 class FakeTranscriber:
     """A transcriber without Flux: the test decides what it hears, and when."""
 
@@ -208,6 +219,14 @@ class Running:
         await self._until(lambda: len(self.utterances) >= number)
         return self.utterances[number - 1]
 
+    async def answers(self, client: Client, text: str, number: int = 1) -> FakeTranscriber:
+        """Let the n-th utterance end, give its text, and see that the client reads it."""
+        utterance = await self.utterance(number)
+        await utterance.ended.wait()
+        utterance.hear(text)
+        assert await client.read_answer() == text
+        return utterance
+
     async def utterance_for(self, keyterm: str) -> FakeTranscriber:
         """Wait for the transcriber of the turn that expects this name."""
 
@@ -328,7 +347,7 @@ def say() -> Callable[..., list[Event]]:
     """Make the events of an utterance: ``transcribe`` (fields), ``audio-start``, 10 ms chunks."""
 
     def make(
-        pcm: bytes = b"\1\2" * 1600,
+        pcm: bytes = PCM,
         *,
         rate: int = 16000,
         width: int = 2,
@@ -341,11 +360,25 @@ def say() -> Callable[..., list[Event]]:
         size = rate * width * channels // 100
         events = [Transcribe(**fields).event()] if transcribe else []
         events.append(AudioStart(**form).event())
-        events += [
-            AudioChunk(**form, audio=pcm[at : at + size]).event() for at in range(0, len(pcm), size)
-        ]
+        events += [chunk(pcm[at : at + size], **form) for at in range(0, len(pcm), size)]
         if stop:
-            events.append(AudioStop().event())
+            events.append(STOP)
         return events
+
+    return make
+
+
+@pytest.fixture
+def speaking(serve: Serve, say: Any) -> Callable[..., Awaitable[Any]]:
+    """Start a server (keyword arguments: see ``serve``) and a client in the middle of its turn.
+
+    It sends the events, else an utterance without its end. Returns server, client, transcriber.
+    """
+
+    async def make(*events: Event, **options: Any) -> tuple[Running, Client, FakeTranscriber]:
+        one = await serve(**options)
+        client = await one.connect()
+        await client.send(*(events or say()))
+        return one, client, await one.utterance()
 
     return make
