@@ -178,6 +178,7 @@ class FluxSettings(Checked):
         group=WHAT,
         option="keyterm",
         what="a key term",
+        longest=MAX_KEYTERM_CHARACTERS,
         metavar="TERM",
     )
     mip_opt_out: bool = setting(

@@ -11,6 +11,7 @@ from wyoming_flux.errors import InvalidSetting, WyomingFluxError
 from wyoming_flux.settings import (
     GROUPS,
     CaptureSettings,
+    FallbackSettings,
     FluxSettings,
     ProgramSettings,
     ServerSettings,
@@ -54,17 +55,20 @@ def test_flux_refuses_these(name: str, value: Any) -> None:
 
 
 def test_the_longest_texts_are_possible() -> None:
-    """A hundred key terms of a hundred characters, and a tag of 128."""
+    """A hundred key terms of a hundred characters, a tag of 128, an address of 2000."""
     FluxSettings(keyterms=("x" * 100,) * 100, tag="x" * 128)
+    FallbackSettings(fallback=("x" * 2000,))
+    with pytest.raises(InvalidSetting, match="a fallback must have at most 2000 characters"):
+        FallbackSettings(fallback=("x" * 2001,))
 
 
 def test_eager_must_not_be_above() -> None:
     """The early guess cannot need more confidence than the end, preset included."""
     FluxSettings(eager_eot_threshold=0.7)
-    with pytest.raises(InvalidSetting, match="eot_threshold"):
-        FluxSettings(eager_eot_threshold=0.65, sensitivity="aggressive")
-    with pytest.raises(InvalidSetting, match="eot_threshold"):
-        FluxSettings(eager_eot_threshold=0.8, eot_threshold=0.75)
+    for wrong in ({"sensitivity": "aggressive"}, {"eot_threshold": 0.64}):
+        with pytest.raises(InvalidSetting, match="must not be above eot_threshold") as caught:
+            FluxSettings(eager_eot_threshold=0.65, **wrong)
+        assert caught.value.name == "eager_eot_threshold"
 
 
 @pytest.mark.parametrize(
@@ -113,14 +117,18 @@ def test_turn_settings(name: str, value: Any) -> None:
     assert caught.value.name == name
 
 
-CLASSES = (ProgramSettings, FluxSettings, UtteranceSettings, CaptureSettings, ServerSettings)
+CLASSES = (
+    *(ProgramSettings, FallbackSettings, FluxSettings),
+    *(UtteranceSettings, CaptureSettings, ServerSettings),
+)
 EVERY = [one for kind in CLASSES for one in settings_of(kind).values()]
 
 
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
 def test_a_default_is_what_it_says(one: Setting) -> None:
-    """Each setting has a place and a purpose, and its default passes its own check."""
+    """Each setting has a place and a purpose; its default passes its own check, a switch is off."""
     one.check(one.default)
+    assert one.kind != "switch" or one.default is False
     assert one.group in GROUPS
     assert one.help
     assert one.takes
@@ -129,8 +137,11 @@ def test_a_default_is_what_it_says(one: Setting) -> None:
 
 @pytest.mark.parametrize("one", [one for one in EVERY if one.limits], ids=lambda one: one.name)
 def test_both_ends_of_a_range_are_possible(one: Setting) -> None:
-    """What is just outside is not, whether it is typed or given."""
+    """What is just outside is not, typed or given; a form's steps lead from one to the other."""
     assert one.limits is not None
+    low, high = one.limits
+    steps = 1 if one.step == "any" else (high - low) / one.step
+    assert steps == pytest.approx(round(steps)) != 0
     for end, beyond in zip(one.limits, (-1, 1), strict=True):
         value = one.parse([str(end)])
         one.check(value)
