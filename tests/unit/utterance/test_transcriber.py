@@ -1,6 +1,7 @@
-"""One utterance against the simulator, in virtual time: the rows of the turn table."""
+"""One utterance against the simulator, in virtual time: what the shell does around the machine."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -117,31 +118,112 @@ def test_audio_stop_first(
         assert not connection.mistakes
 
 
-@pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
-def test_whole_file_at_once(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any, answer_on: Any
+@dataclasses.dataclass
+class Play:
+    """A client that streams ``spoken(*audio)``, what its Flux does, and what is to come of it."""
+
+    audio: tuple[float, ...]
+    answered: tuple[float, float]
+    """When, in seconds from its begin."""
+    faulty: str = ""
+    """Faults as a command line has them, one after the other."""
+    script: Any = (TEXT,)
+    answer: str = TEXT
+    trigger: Trigger = Trigger.END_OF_TURN
+    attempts: int = 1
+    client: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What of :func:`take_turn` is not as usual."""
+
+
+FILE = {"pace": 0}
+OPEN = {"stop": False}
+DICTATES = {"turn": UtteranceSettings(answer_on="audio-stop")}
+PATIENT = {"turn": UtteranceSettings(no_speech_timeout=20.0)}
+THREE = ["open the door", "close the window", "good night"]
+MINUTE = (0.3, 1.0, 1.0, 1.0, 9.0, 1.0, 0.2)
+HALF = [ScriptedTurn.of("turn on the", unfinished=True)]
+NO_TIMEOUT = {"settings": FluxSettings(eot_timeout_ms=60000)}
+LATER = (0.3, 2.0, 8.0)
+STOP, SILENT = Trigger.AUDIO_STOP, Trigger.NO_AUDIO
+
+PLAYS = [
+    # What a client does: files, dictation, wake phrases, silence, gaps.
+    Play(MINUTE, (9, 14), "", THREE, " ".join(THREE), STOP, client=FILE),
+    Play(MINUTE, (9, 14), "", THREE, " ".join(THREE), STOP, client=FILE | DICTATES),
+    Play((12, 1, 25, 1, 1), (40, 41), "", THREE, " ".join(THREE[:2]), STOP, client=DICTATES),
+    Play((0.1, 0.5, 1.0, 1.5, 5.0), (3.2, 3.6), "", ["Okay, Nabu.", TEXT]),
+    Play((0.1, 2.5, 5.0), (2.8, 3.2), "", ["Hey Jarvis, " + TEXT]),
+    Play((30.0,), (7.4, 8.6), answer="", trigger=Trigger.NO_SPEECH),
+    Play((0.5,), (5.5, 6.5), answer="", trigger=SILENT, client=OPEN),
+    Play((), (0, 0), answer="", trigger=STOP, attempts=1),
+    Play((0.3, 2.0), (5.3, 6.3), trigger=SILENT, client=OPEN),
+    Play((0.3, 2.0, 5.0), (5.4, 5.7), client={"gap": (1.2, 2.9)}),
+    Play((0.3, 1.5), (4.8, 6.3), "", HALF, "turn on the", SILENT, client=OPEN | NO_TIMEOUT),
+    Play((10.0, 2.0, 0.1), (9.6, 14), trigger=SILENT, client=FILE | OPEN | PATIENT),
+    # What Flux does.
+    Play(LATER, (2.5, 2.8), "empty-end"),
+    Play(LATER, (2.5, 2.8), "duplicate-end"),
+    Play(LATER, (2.5, 3.2), "late-end"),
+    Play(LATER, (2.5, 2.8), "garbage:after=1"),
+    Play(LATER, (2.5, 3.0), "jitter:seconds=0.2"),
+    Play(LATER, (2.5, 4.0), "drop:after=1.5,connection=1", attempts=2),
+    Play(LATER, (2.5, 4.0), "error:after=1.5,connection=1", attempts=2),
+    Play((0.3, 2.0, 0.3), (2, 6), "drop:after=1.5,connection=1", ["a b"], "a b", STOP, 2, FILE),
+    Play((0.3, 2.0, 20.0), (4.0, 7.5), "stall:after=1.5,connection=1", attempts=2),
+    Play((0.3, 2.0, 30.0), (3.5, 8.0), "slow-reader:after=1,connection=1", attempts=2),
+    Play(LATER, (2.5, 4.5), "connect-late:seconds=2,connection=1"),
+    Play((0.1, 2.0, 20.0), (3.5, 6.5), "connect-late:seconds=3.5"),
+    Play((0.1, 2.0, 20.0), (5.0, 8.0), "connect-late:seconds=5", attempts=2),
+    Play(LATER, (2.5, 4.0), "connected-late:seconds=1.5"),
+    Play(LATER, (2.5, 4.0), "refuse:status=503,connection=1 refuse:connection=2", attempts=3),
+]
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: f"{play.faulty}{play.client}")
+def test_every_turn_has_its_text(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, play: Play
 ) -> None:
-    """A file of several turns that is sent at once loses nothing, however long it is."""
-    texts = ["open the door", "close the window", "good night"]
-    connector = memory_connector(script=texts)
-    audio = spoken(0.3, 1.0, 1.0, 1.0, 9.0, 1.0, 0.2)
-    turn = run_virtual(
-        lambda: take_turn(connector, audio, pace=0, turn=UtteranceSettings(answer_on=answer_on))
-    )
-    assert turn.outcome == Transcript(" ".join(texts), Trigger.AUDIO_STOP)
+    """Whatever client and Flux do: all words, in time; no byte is lost or out of order."""
+    connector = memory_connector(faults=faults(*play.faulty.split()), script=play.script)
+    pcm = spoken(*play.audio)
+    turn = run_virtual(lambda: take_turn(connector, pcm, **play.client))
+    assert turn.outcome == Transcript(play.answer, play.trigger)
+    assert turn.partials == play.answer
+    assert turn.report.attempts == play.attempts
+    assert play.answered[0] <= turn.at <= play.answered[1]
+    for audio in [bytes(one.audio) for one in connector.service.connections[:1] if one.audio]:
+        assert (pcm + bytes(len(audio))).startswith(audio)
 
 
-def test_dictation_in_real_time(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """With answer_on audio-stop, all turns until the client ends are the answer."""
-    connector = memory_connector(script=["open the door", "close the window"])
-    turn = run_virtual(
-        lambda: take_turn(
-            connector,
-            spoken(12.0, 1.0, 25.0, 1.0, 1.0),
-            turn=UtteranceSettings(answer_on="audio-stop"),
-        )
-    )
-    assert turn.outcome == Transcript("open the door close the window", Trigger.AUDIO_STOP)
+@pytest.mark.parametrize(
+    ("fault", "code", "attempts", "within"),
+    [
+        ("refuse:status=401,code=10000", "auth", 1, (0, 0.1)),
+        ("refuse:status=429,code=3036", "quota", 1, (0, 0.1)),
+        ("refuse:status=403,code=5035", "payment", 1, (0, 0.1)),
+        ("refuse:status=404,body=nothing", "endpoint-not-found", 1, (0, 0.1)),
+        ("refuse:status=503", "unreachable", 4, (1.6, 8)),
+        # No attempt has a timer of its own, but all together have 8 s; a second one is beside it.
+        ("connect-late:seconds=60", "timeout", 2, (7.7, 8.3)),
+        ("drop:after=0.1", "connection-lost", 4, (0.1, 8)),
+        ("stall garbage", "not-flux", 2, (2, 8.1)),
+    ],
+)
+def test_every_refusal_is_told(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    spoken: Any,
+    fault: str,
+    code: str,
+    attempts: int,
+    within: tuple[float, float],
+) -> None:
+    """What no retry can change at once, all else within the bound for faults, by its own code."""
+    connector = memory_connector(faults=faults(*fault.split()))
+    turn = run_virtual(lambda: take_turn(connector, spoken(3.0, 3.0, 20.0)))
+    assert turn.outcome.code == code
+    assert turn.report.attempts == attempts
+    assert within[0] <= turn.at <= within[1]
 
 
 def test_frames_are_short_once_the_turn_may_end(
@@ -172,87 +254,6 @@ def test_frames_are_short_once_the_turn_may_end(
     assert short >= 5
 
 
-def test_empty_end_of_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """An EndOfTurn without text, as seen on Workers AI, takes the last text of its turn."""
-    connector = memory_connector(faults=faults("empty-end"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 5.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-
-
-def test_wake_phrase_alone_is_ignored(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A first turn that is only a wake phrase is no command; the next turn is."""
-    connector = memory_connector(script=["Okay, Nabu.", TEXT])
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 0.5, 1.0, 1.5, 5.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert turn.partials == TEXT
-
-
-def test_wake_phrase_in_front_is_cut(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A wake phrase before the command is cut off, in the partial text, too."""
-    connector = memory_connector(script=["Hey Jarvis, " + TEXT])
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 2.5, 5.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert turn.partials == TEXT
-
-
-def test_no_speech(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """Eight seconds without a word give an empty transcript, no error."""
-    turn = run_virtual(lambda: take_turn(memory_connector(), spoken(30.0)))
-    assert turn.outcome == Transcript("", Trigger.NO_SPEECH)
-    assert turn.at == pytest.approx(8.0, abs=0.6)
-
-
-def test_no_audio_before_text(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """A client that stops sending before any text gets an empty transcript after 5 s."""
-    turn = run_virtual(lambda: take_turn(memory_connector(), spoken(0.5), stop=False))
-    assert turn.outcome == Transcript("", Trigger.NO_AUDIO)
-    assert 5.5 <= turn.at <= 5.5 + 1.0
-
-
-def test_no_audio_at_all(run_virtual: Virtual, memory_connector: Any) -> None:
-    """A client that ends without audio gets an empty transcript at once."""
-    turn = run_virtual(lambda: take_turn(memory_connector(), b""))
-    assert turn.outcome == Transcript("", Trigger.AUDIO_STOP)
-    assert turn.at == 0
-
-
-def test_client_falls_silent_in_a_turn(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """When audio stops after text began, three seconds are waited for more; then it has ended."""
-    turn = run_virtual(lambda: take_turn(memory_connector(), spoken(0.3, 2.0), stop=False))
-    assert turn.outcome == Transcript(TEXT, Trigger.NO_AUDIO)
-    assert 2.3 + 3.0 <= turn.at <= 2.3 + 3.0 + 1.0
-
-
-def test_short_gap_puts_no_silence_inside_a_word(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A Wi-Fi gap below three seconds is bridged by waiting: the text stays whole."""
-    connector = memory_connector()
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 5.0), gap=(1.2, 2.9)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    audio = bytes(connector.service.connections[0].audio)
-    assert spoken(0.3, 2.0, 5.0).startswith(audio)
-
-
-def test_unfinished_text_ends_after_three_seconds_without_audio(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """Where even silence ends nothing, the turn is finalised after 3 s without audio."""
-    connector = memory_connector(script=[ScriptedTurn.of("turn on the", unfinished=True)])
-    settings = FluxSettings(eot_timeout_ms=60000)
-    turn = run_virtual(
-        lambda: take_turn(connector, spoken(0.3, 1.5), stop=False, settings=settings)
-    )
-    assert turn.outcome == Transcript("turn on the", Trigger.NO_AUDIO)
-    assert 1.8 + 3.0 <= turn.at <= 1.8 + 4.5
-
-
 def test_longest_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
     """A turn that does not end is finalised after max_turn of audio."""
     connector = memory_connector(script=["blah " * 60])
@@ -264,25 +265,6 @@ def test_longest_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) 
     assert turn.at <= 12.0
 
 
-def test_lost_in_speech_gives_the_same_text(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A connection dropped in the middle of speech is replaced, and nothing is missing."""
-    connector = memory_connector(faults=faults("drop:after=1.5,connection=1"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 8.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert turn.report.attempts == 2
-
-
-def test_lost_after_audio_stop_with_a_backlog(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A file sent at once is heard to its end though the connection breaks in the middle."""
-    connector = memory_connector(faults=faults("drop:after=1.5,connection=1"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 0.3), pace=0))
-    assert turn.outcome == Transcript(TEXT, Trigger.AUDIO_STOP)
-
-
 def test_lost_for_good(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
     """After two replacements: the text, and how much is missing in it, or the error."""
     connector = memory_connector(faults=faults("drop:after=1.5"))
@@ -292,93 +274,6 @@ def test_lost_for_good(run_virtual: Virtual, memory_connector: Any, spoken: Any)
     assert turn.outcome.missing > 0.5
     with pytest.raises(ConnectionLost):
         turn.outcome.whole()
-    silent = memory_connector(faults=faults("drop:after=0.1"))
-    turn = run_virtual(lambda: take_turn(silent, spoken(3.0, 2.0)))
-    assert turn.outcome.code == "connection-lost"
-    assert len(silent.service.connections) == 4
-
-
-def test_stall_is_a_lost_connection(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """Flux that takes audio and says nothing for 2.5 s is replaced."""
-    connector = memory_connector(faults=faults("stall:after=1.5,connection=1"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 20.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert turn.at <= 1.5 + 2.5 + 0.5 + 2.5 / 1.25 + 1.0
-
-
-@pytest.mark.parametrize(
-    "fault", ["connect-late:seconds=2,connection=1", "connected-late:seconds=1.5"]
-)
-def test_slow_beginning_loses_nothing(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any, fault: str
-) -> None:
-    """Audio that came before the socket was open is all sent, in order."""
-    connector = memory_connector(faults=faults(fault))
-    audio = spoken(0.1, 2.0, 8.0)
-    turn = run_virtual(lambda: take_turn(connector, audio))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert audio.startswith(bytes(connector.service.connections[0].audio))
-
-
-def test_retryable_refusals_back_off(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """Overload is waited for with growing pauses; no audio is lost meanwhile."""
-    connector = memory_connector(
-        faults=faults(*(f"refuse:status=503,connection={n}" for n in (1, 2, 3)))
-    )
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 3.0, 8.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-    assert turn.report.attempts == 4
-
-
-def test_refusals_without_end(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """An endpoint that stays overloaded gives its error within the bound for faults."""
-    connector = memory_connector(faults=faults("refuse:status=503"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 3.0, 20.0)))
-    assert turn.outcome.code == "unreachable"
-    assert turn.at <= 8.0
-    assert len(connector.service.connections) == 4
-
-
-def test_endpoint_that_never_answers(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """No attempt has a timer of its own, but all together have 8 s; a second one is beside it."""
-    connector = memory_connector(faults=faults("connect-late:seconds=60"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 3.0, 20.0)))
-    assert turn.outcome.code == "timeout"
-    assert turn.at == pytest.approx(8.0, abs=0.3)
-    assert turn.report.attempts == 2
-
-
-def test_slow_handshake(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """A handshake of 3.5 s or 5 s costs that time, and not a word."""
-    for seconds in (3.5, 5.0):
-        connector = memory_connector(faults=faults(f"connect-late:seconds={seconds}"))
-        turn = run_virtual(lambda c=connector: take_turn(c, spoken(0.1, 2.0, 20.0)))
-        assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-        assert turn.at <= seconds + 3.0
-
-
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        ("refuse:status=401,code=10000", "auth"),
-        ("refuse:status=429,code=3036", "quota"),
-        ("refuse:status=403,code=5035", "payment"),
-        ("refuse:status=404,body=nothing here", "endpoint-not-found"),
-    ],
-)
-def test_final_refusal(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any, fault: str, code: str
-) -> None:
-    """A refusal that no retry can change is told at once, with its own code."""
-    turn = run_virtual(lambda: take_turn(memory_connector(faults=faults(fault)), spoken(0.1, 1.0)))
-    assert turn.outcome.code == code
-    assert turn.at < 0.1
 
 
 def test_refused_parameters_are_dropped(
@@ -397,40 +292,6 @@ def test_refused_parameters_are_dropped(
     }
     assert len([one for one in caplog.records if "eot_timeout_ms" in one.message]) == 1
     assert not [one for one in caplog.records if one.levelname == "WARNING"], "once is no proof"
-
-
-def test_garbage_only(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """What speaks WebSocket but not Flux is called that."""
-    connector = memory_connector(faults=faults("stall", "garbage"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.1, 2.0, 20.0)))
-    assert turn.outcome.code in ("not-flux", "timeout")
-
-
-@pytest.mark.parametrize(
-    "fault", ["duplicate-end", "late-end", "jitter:seconds=0.2", "garbage:after=1"]
-)
-def test_harmless_faults(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any, fault: str
-) -> None:
-    """Repeated, late or odd messages change nothing."""
-    turn = run_virtual(
-        lambda: take_turn(memory_connector(faults=faults(fault)), spoken(0.3, 2.0, 8.0))
-    )
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-
-
-def test_fault_message(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """Flux's own Error in the middle of speech is a lost connection."""
-    connector = memory_connector(faults=faults("error:after=1.5,connection=1"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 8.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
-
-
-def test_slow_reader(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
-    """Flux that takes no more audio is replaced, and the whole turn has an end."""
-    connector = memory_connector(faults=faults("slow-reader:after=1,connection=1"))
-    turn = run_virtual(lambda: take_turn(connector, spoken(0.3, 2.0, 30.0)))
-    assert turn.outcome == Transcript(TEXT, Trigger.END_OF_TURN)
 
 
 def test_back_pressure(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
@@ -499,21 +360,3 @@ def test_internal_error_is_told(run_virtual: Virtual, memory_connector: Any) -> 
 
     turn = run_virtual(lambda: take_turn(Broken(), bytes(3200)))
     assert turn.outcome.code == "internal"
-
-
-def test_backlog_is_heard_though_the_client_falls_silent(
-    run_virtual: Virtual, memory_connector: Any, spoken: Any
-) -> None:
-    """A client that sends much at once, without audio-stop, is not silent while Flux catches up."""
-    audio = spoken(10.0, 2.0, 0.1)
-    turn = run_virtual(
-        lambda: take_turn(
-            memory_connector(),
-            audio,
-            pace=0,
-            stop=False,
-            turn=UtteranceSettings(no_speech_timeout=20.0),
-        )
-    )
-    assert turn.outcome == Transcript(TEXT, Trigger.NO_AUDIO)
-    assert turn.at >= 12.0 / 1.25
