@@ -68,7 +68,11 @@ BELONGS: Final = {
         f"{UNIT}/flux/test_learnt.py",
         f"{UNIT}/flux/test_refused_parameters.py",
     ),
-    "settings.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
+    "settings.py": (
+        f"{UNIT}/test_settings.py",
+        f"{UNIT}/cli/test_reference.py",
+        f"{UNIT}/server/test_server_settings.py",
+    ),
     "declare.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
     "minutes.py": (f"{UNIT}/test_minutes.py",),
     "audio": (f"{UNIT}/audio",),

@@ -191,7 +191,8 @@ def test_what_cannot_be_read_is_told(name: str, text: str, sentence: str) -> Non
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither the token nor the headers are in what is printed of the settings."""
+    """No token or header is in what is printed of the settings, and no transcript in the log."""
+    assert not ServerSettings().debug
     program = ProgramSettings(token="s3cret", headers=("X: s3cret",))
     assert "s3cret" not in repr(program)
 
