@@ -81,6 +81,7 @@ def test_nobody_sees_a_secret(
 ) -> None:
     """Not the client, not the log at its most talkative, not a repr; only the upgrade request."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "wyoming_flux.websocket")
     seen: list[str] = []
 
     async def main() -> bool:

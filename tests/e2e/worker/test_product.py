@@ -18,6 +18,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
 
 from wyoming_flux.simulator import Simulator
+from wyoming_flux.simulator.faults import Refuse
 
 if TYPE_CHECKING:
     from tests.e2e.worker.conftest import FarEnd, StartWorker
@@ -259,7 +260,7 @@ async def test_worker_restarted_in_the_middle_of_a_turn(
 
 
 async def test_plain_worker(start_worker: "StartWorker", serve: Serve) -> None:
-    """The ten-line Worker gives text at 16 kHz; the log says once what it ignores."""
+    """The ten-line Worker gives text and refusals; the log says once what it ignores."""
     async with Simulator(script=[text_of(LIGHT)], ingest_rate=0) as simulator:
         worker = await start_worker(port_of(simulator), config="plain")
         served = await serve(worker.url, "--keyterm", "living room")
@@ -268,6 +269,9 @@ async def test_plain_worker(start_worker: "StartWorker", serve: Serve) -> None:
                 await client.say(f"{LIGHT}_44k_stereo")
                 await client.stop()
                 assert await client.transcript() == text_of(LIGHT)
+            simulator.faults.append(Refuse(status=429, code="3036"))
+            await client.say(LIGHT)
+            assert (await client.error()).code == "quota"
     assert "".join(served.log).count("ignores parameters") == 1
 
 

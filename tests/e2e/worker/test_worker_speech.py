@@ -143,17 +143,6 @@ async def test_threshold_beyond_cloudflares_range(
     assert "eot_threshold" in connection.dropped
 
 
-async def test_dropped_in_the_middle(
-    connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
-) -> None:
-    """A stream that breaks behind the Worker is replaced, and nothing of the sentence is lost."""
-    simulator.faults.append(Drop(connection=1, after=1.2, code=1011))
-    async with Transcriber([connector], FluxSettings(), UtteranceSettings()) as transcriber:
-        await transcriber.send(spoken(0.3, 2, 3))
-        assert (await transcriber.result()).text == TEXT
-        assert transcriber.report.attempts == 2
-
-
 async def test_client_ends_first(start_worker: "StartWorker", spoken: Callable[..., bytes]) -> None:
     """After audio-stop silence brings the end; then CloseStream, and nothing else, is tried."""
     script = [ScriptedTurn.of("turn on the", unfinished=True)]
@@ -173,16 +162,6 @@ async def refused(connector: Connector) -> EndpointError:
     with pytest.raises(EndpointError) as caught:
         await connector.connect(FluxSettings(keyterms=("lamp",)))
     return caught.value
-
-
-async def test_wrong_and_missing_token(before_flux: "Workerd", simulator: Simulator) -> None:
-    """The Worker's own 401 is an error of the token, and reaches nobody's bill."""
-    for token in ("wrong-token-entirely", None):
-        error = await refused(Connector(Endpoint.from_url(before_flux.url, token=token)))
-        assert isinstance(error, AuthFailed)
-        assert "FLUX_TOKEN" in str(error)
-        assert not error.retryable
-    assert not simulator.connections
 
 
 async def test_worker_that_is_not_set_up(start_worker: "StartWorker", simulator: Simulator) -> None:

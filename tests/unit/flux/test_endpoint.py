@@ -40,6 +40,7 @@ DEEPGRAM = "wss://api.deepgram.com/v2/listen"
         (GATEWAY + "/", "ai-gateway", GATEWAY),
         ("https://api.deepgram.com", "deepgram", DEEPGRAM),
         ("wss://api.eu.deepgram.com/v2/listen", "deepgram", "wss://api.eu.deepgram.com/v2/listen"),
+        ("wss://api.au.deepgram.com", "deepgram", "wss://api.au.deepgram.com/v2/listen"),
     ],
 )
 def test_the_host_decides_the_route(url: str, route: str, normalised: str) -> None:
