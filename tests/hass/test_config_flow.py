@@ -22,6 +22,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.far_end import http_server, response
 from wyoming_flux.simulator import faults
 
 DOMAIN = "wyoming_flux"
@@ -262,17 +263,8 @@ async def test_websocket_is_no_flux(
 
 async def test_web_page_is_no_flux(hass: HomeAssistant, worker) -> None:
     """An ordinary web server is not taken for Flux."""
-
-    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(page, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        result = await fill_in(hass, worker_url=f"ws://127.0.0.1:{port}")
+    async with http_server(response("200 OK", "hi")) as url:
+        result = await fill_in(hass, worker_url=url)
     assert result["errors"] == {"worker_url": "not_flux"}
     await succeeds(hass, result, worker)
 

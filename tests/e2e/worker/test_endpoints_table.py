@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.support.far_end import raw_server, response, silent
 from wyoming_flux.errors import EndpointError
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
@@ -113,38 +114,6 @@ async def test_refusal(far_end: "FarEnd", row: Row) -> None:
 # --- No answer, or not to the end -----------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def listening(
-    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """Listen on a loopback port with something that is no WebSocket server."""
-    ended = asyncio.Event()
-    ended.set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ended.clear()
-        with contextlib.suppress(ConnectionError):
-            await handler(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        ended.set()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        async with asyncio.timeout(5):
-            await ended.wait()
-
-
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read and say nothing, until the client has gone."""
-    while await reader.read(4096):
-        pass
-
-
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Close after the request, without an answer."""
     await reader.read(4096)
@@ -153,7 +122,7 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 async def plain_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer as a server without TLS answers a client with it."""
     await reader.read(4096)
-    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    writer.write(response("400 Bad Request"))
 
 
 async def connect_error(url: str, seconds: float = 2.5) -> EndpointError:
@@ -165,9 +134,9 @@ async def connect_error(url: str, seconds: float = 2.5) -> EndpointError:
 
 async def nothing_listens() -> EndpointError:
     """Connect to a port that was given back."""
-    async with listening(silent) as port:
+    async with raw_server(silent) as address:
         pass
-    return await connect_error(f"ws://127.0.0.1:{port}")
+    return await connect_error(f"ws://{address}")
 
 
 async def no_such_name() -> EndpointError:
@@ -179,8 +148,8 @@ async def no_such_name() -> EndpointError:
 
 async def no_answer() -> EndpointError:
     """Connect to something that does not answer."""
-    async with listening(silent) as port:
-        return await connect_error(f"ws://127.0.0.1:{port}", 0.2)
+    async with raw_server(silent) as address:
+        return await connect_error(f"ws://{address}", 0.2)
 
 
 async def no_address_answers() -> EndpointError:
@@ -197,14 +166,14 @@ async def no_address_answers() -> EndpointError:
 
 async def closed_at_once() -> EndpointError:
     """Connect to something that hangs up."""
-    async with listening(hang_up) as port:
-        return await connect_error(f"ws://127.0.0.1:{port}")
+    async with raw_server(hang_up) as address:
+        return await connect_error(f"ws://{address}")
 
 
 async def no_tls() -> EndpointError:
     """Speak TLS to something that does not."""
-    async with listening(plain_http) as port:
-        return await connect_error(f"wss://127.0.0.1:{port}")
+    async with raw_server(plain_http) as address:
+        return await connect_error(f"wss://{address}")
 
 
 def in_the_middle(fault: Fault) -> Callable[[], Awaitable[EndpointError]]:

@@ -1,16 +1,15 @@
 """Connections over real loopback sockets: what is sent, and what each fault is called."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.far_end import http_server, raw_server, response, silent
 from wyoming_flux.errors import ConnectionLost, EndpointError
 from wyoming_flux.flux import Connected, Connector, Endpoint, TurnInfo
 from wyoming_flux.flux.messages import CLOSE_STREAM
@@ -19,59 +18,6 @@ from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import parse
 
 TOKEN = "hush-hush-token"
-
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def raw_server(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve TCP on loopback; gives ``host:port``, and leaves no connection behind."""
-    connections: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await handler(reader, writer)
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    host, port = server.sockets[0].getsockname()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        if connections:
-            await asyncio.wait(connections)
-        await server.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def http_server(answer: bytes, *, hang: bool = False) -> AsyncIterator[str]:
-    """Serve the same bytes to every request, whatever it is."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if hang:
-            await reader.read()
-        writer.write(answer)
-        await writer.drain()
-
-    async with raw_server(handle) as address:
-        yield f"ws://{address}"
-
-
-def response(status: str, body: str = "", **headers: str) -> bytes:
-    """Return an HTTP response."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 async def test_a_stream() -> None:
@@ -128,14 +74,6 @@ async def test_what_answers_is_not_flux(answer: bytes, code: str) -> None:
     assert caught.value.code == code
 
 
-async def test_no_answer() -> None:
-    """An endpoint that says nothing is a timeout, after the bound that was given."""
-    async with http_server(b"", hang=True) as url:
-        with pytest.raises(EndpointError) as caught:
-            await Connector(Endpoint.from_url(url)).connect(FluxSettings(), timeout=0.05)
-    assert caught.value.code == "timeout"
-
-
 async def test_nobody_listens() -> None:
     """A refused TCP connection is unreachable."""
     async with http_server(b"") as url:
@@ -175,11 +113,7 @@ async def test_tls_where_there_is_none() -> None:
 
 async def test_certificate_is_verified(tls_server_context: ssl.SSLContext) -> None:
     """A certificate of an authority that nobody trusts is refused, and not tried again."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async with raw_server(handle, tls_server_context) as address:
+    async with raw_server(silent, tls_server_context) as address:
         with pytest.raises(EndpointError) as caught:
             await Connector(Endpoint.from_url(f"wss://{address}")).connect(FluxSettings())
     assert caught.value.code == "unreachable"
