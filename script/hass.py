@@ -14,10 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from homeassistant.const import __version__ as home_assistant_version  # noqa: E402 - as above
-
-from tests.e2e.hass import stage  # noqa: E402 - as above
-from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - found by the path above
+from tests.e2e.hass import stage  # noqa: E402 - found by the path above
+from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - as above
 from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
 from wyoming_flux.server import Server  # noqa: E402 - as above
 from wyoming_flux.settings import (  # noqa: E402 - as above
@@ -50,7 +48,7 @@ async def play(folder: Path, port: int, *, bare: bool) -> None:
             async with running.websocket() as api:
                 engine = await stage.engine_of(api, entry)
                 await stage.make_pipeline(api, engine, preferred=True)
-        print(f"Home Assistant {home_assistant_version}: {running.base}")
+        print(f"Home Assistant {running.version}: {running.base}")
         print(f"  user {OWNER['username']}, password {OWNER['password']}")
         print(f"  Worker URL {worker.url}, token {stage.TOKEN}")
         print("Ctrl-C ends it.", flush=True)
@@ -97,7 +95,7 @@ async def measure(folder: Path, runs: int) -> None:
         }
         entries = list(wyoming.values())
         async with running.websocket() as api:
-            print(f"Home Assistant {home_assistant_version}, {runs} runs each, ms from the end of")
+            print(f"Home Assistant {running.version}, {runs} runs each, ms from the end of")
             print("speech to the text: median (least - most), and the median above the zero")
             zero = await _line(api, "an engine that needs no time", entries[0], pcm, runs)
             await _line(api, "our entity", ours, pcm, runs, zero)

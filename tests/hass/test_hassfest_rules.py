@@ -188,6 +188,9 @@ def test_hacs_json() -> None:
     )
     assert HACS["name"] == MANIFEST["name"]
     assert HACS["homeassistant"] == "2026.10.0"
+    # The workflow tries that one.
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    assert f'version: ["{HACS["homeassistant"]}", newest]' in workflow
     assert "zip_release" not in HACS
 
 

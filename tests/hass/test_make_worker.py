@@ -1,82 +1,53 @@
 """*Make a Worker for me*, against an account on this machine that is asked over real TLS."""
 
 import json
-import ssl
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import aiohttp
 import pytest
-from aiohttp import web
 from homeassistant.config_entries import SOURCE_RECONFIGURE, SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 
-from tests.e2e.worker.account import ID, Account, upload
-from wyoming_flux import __version__
-from wyoming_flux.flux import Endpoint
-from wyoming_flux.flux.connection import FluxConnection, open_connection
-from wyoming_flux.flux.dial import Dialler
+from tests.e2e.hass.workers_dev import URL, dial_to, session
+from tests.e2e.worker.account import ID, Account
+from tests.support.workers_dev import Uploaded, account_with_worker, uploaded_token
 from wyoming_flux.simulator import faults
 
 API_TOKEN = "cloudflare-api-token"
 DOMAIN = "wyoming_flux"
 KEPT = "wyoming_flux.new_workers"
-URL = "wss://flux.someone.workers.dev/"
-HEALTH = json.dumps({"ok": True, "version": __version__})
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Generator[Account]:
-    """An account in which nothing has been made."""
-    with Account().running(tmp_path) as account:
-        yield account
+async def made(tmp_path: Path) -> AsyncGenerator[tuple[Account, Uploaded]]:
+    """An account in which nothing has been made, and what will be its Worker."""
+    async with account_with_worker(tmp_path) as both:
+        yield both
 
 
 @pytest.fixture
-async def flux(hass: HomeAssistant, start_worker, account: Account) -> AsyncGenerator[Any]:
+def account(made: tuple[Account, Uploaded]) -> Account:
+    """The account."""
+    return made[0]
+
+
+@pytest.fixture
+async def flux(hass: HomeAssistant, made: tuple[Account, Uploaded]) -> AsyncGenerator[Uploaded]:
     """The Worker behind the address that the account gives; its token is what was uploaded."""
-    worker = await start_worker(token="not uploaded yet")
-
-    async def health(_request: web.Request) -> web.Response:
-        metadata = json.loads(upload(account.changes[-2:]).parts["metadata"][2])
-        for binding in metadata["bindings"]:
-            worker._token = binding.get("text", worker._token)
-        return web.Response(text=HEALTH)
-
-    app = web.Application()
-    app.router.add_get("/health", health)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    account.worker_port = runner.addresses[0][1]
-    port = int(worker.url.rpartition(":")[2])
-
-    async def dial(endpoint: Endpoint, url: str, dialler: Dialler, **more: Any) -> FluxConnection:
-        if endpoint.url == URL:
-            endpoint = Endpoint.from_url(worker.url, token=endpoint.token)
-            url = url.replace(URL, f"{worker.url}/")
-            dialler, more = Dialler("127.0.0.1", port), {"ssl_context": None}
-        return await open_connection(endpoint, url, dialler, **more)
-
-    context = ssl.create_default_context(cafile=str(account.ca))
-    session = aiohttp.ClientSession(
-        proxy=f"http://127.0.0.1:{account.port}",
-        connector=aiohttp.TCPConnector(ssl=context),
-    )
+    account, worker = made
+    shared = await session(hass, f"http://127.0.0.1:{account.port}", str(account.ca))
     with (
-        patch("custom_components.wyoming_flux.deploy.async_get_clientsession", lambda _: session),
+        patch("custom_components.wyoming_flux.deploy.async_get_clientsession", lambda _: shared),
         patch("wyoming_flux.cloudflare.script._TRIES", 2),
         patch("wyoming_flux.cloudflare.script._TRIES_NEW_NAME", 2),
-        patch("wyoming_flux.flux.connector.open_connection", dial),
+        patch("wyoming_flux.flux.connector.open_connection", dial_to({URL: worker.url})),
     ):
         yield worker
-    await session.close()
-    await runner.cleanup()
+    await shared.close()
 
 
 async def begin(hass: HomeAssistant, **fields: Any) -> dict[str, Any]:
@@ -100,12 +71,6 @@ async def send(hass: HomeAssistant, form: dict[str, Any], **fields: Any) -> dict
     return result
 
 
-def uploaded_token(account: Account) -> str | None:
-    """Return the token that went into the Worker with the last upload."""
-    metadata = json.loads(upload(account.changes[-2:]).parts["metadata"][2])
-    return next((one["text"] for one in metadata["bindings"] if "text" in one), None)
-
-
 async def test_new_account(
     hass: HomeAssistant, account: Account, flux: Any, hass_storage: dict[str, Any]
 ) -> None:
@@ -120,7 +85,7 @@ async def test_new_account(
     result = await send(hass, form, subdomain="Someone")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert account.subdomain == "someone"
-    token = uploaded_token(account)
+    token = uploaded_token(account.asked)
     assert result["data"] == {"worker_url": URL, "token": token}
     assert result["options"] == {"home_names": False}
     assert {one.headers["authorization"] for one in account.asked} == {f"Bearer {API_TOKEN}"}
@@ -156,7 +121,7 @@ async def test_worker_is_there_already(hass: HomeAssistant, account: Account, fl
     form = await begin(hass)
     assert form["step_id"] == "worker_token"
     assert form["errors"] == {}
-    assert uploaded_token(account) is None
+    assert uploaded_token(account.asked) is None
     form = await send(hass, form, token="guess", new_token=False)
     assert form["errors"] == {"token": "invalid_auth"}
     result = await send(hass, form, token="as-before", new_token=False)
@@ -173,7 +138,7 @@ async def test_new_token_on_request(hass: HomeAssistant, account: Account, flux:
     form = await begin(hass)
     result = await send(hass, form, new_token=True)
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    assert result["data"]["token"] == uploaded_token(account)
+    assert result["data"]["token"] == uploaded_token(account.asked)
 
 
 async def test_foreign_worker_is_left_alone(
@@ -232,13 +197,13 @@ async def test_dialogue_is_closed_before_its_end(
     form = await begin(hass)
     assert form["step_id"] == "worker_wait"
     assert form["errors"] == {"base": "endpoint_not_found"}
-    token = uploaded_token(account)
+    token = uploaded_token(account.asked)
     hass.config_entries.flow.async_abort(form["flow_id"])
     assert hass_storage[KEPT]["data"] == {"flux": token}
     flux.faults.clear()
     result = await begin(hass)
     assert result["data"] == {"worker_url": URL, "token": token}
-    assert uploaded_token(account) is None
+    assert uploaded_token(account.asked) is None
     assert KEPT not in hass_storage
 
 
@@ -277,7 +242,7 @@ async def test_outdated_worker_leads_to_its_update(
     before = entry.data
     result = await send(hass, form, api_token=API_TOKEN, name="flux")
     assert result["reason"] == "reconfigure_successful"
-    assert uploaded_token(account) is None
+    assert uploaded_token(account.asked) is None
     assert entry.data == before
     assert ir.async_get(hass).issues == {}
 

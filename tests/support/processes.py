@@ -68,6 +68,26 @@ class Process:
         )
 
     @classmethod
+    async def simulate(cls, *arguments: str, **options: Any) -> Self:
+        """Start ``wyoming-flux simulate`` on a free port, and wait until it listens."""
+        made = await cls.start(
+            *("simulate", "--uri", "ws://127.0.0.1:0", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            **options,
+        )
+        try:
+            assert made.process.stdout is not None
+            async with asyncio.timeout(PATIENCE):
+                line = (await made.process.stdout.readline()).decode()
+            found = re.search(r"listening on (\S+)", line)
+            assert found, line
+            made.uri = found[1]
+        except BaseException:
+            await made.kill()
+            raise
+        return made
+
+    @classmethod
     async def serve(cls, *arguments: str, ready: bool = True, **options: Any) -> Self:
         """Start ``wyoming-flux serve`` on a free port; *ready*: wait until it listens."""
         if "--uri" not in arguments:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -36,13 +37,13 @@ async def worker() -> AsyncGenerator[stage_module.Worker]:
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncGenerator[Callable[[], Awaitable[Instance]]]:
+async def start(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Instance]]]:
     """Return what starts a real Home Assistant."""
     async with AsyncExitStack() as stack:
 
-        async def begin() -> Instance:
+        async def begin(**arguments: Any) -> Instance:
             folder = tmp_path / "config"
             folder.mkdir()
-            return await stack.enter_async_context(Instance(folder))
+            return await stack.enter_async_context(Instance(folder, **arguments))
 
         yield begin

@@ -5,11 +5,13 @@ For the end-to-end tests and for ``script/hass``. Runs in the environment that h
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -18,10 +20,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-from homeassistant.components.http import config as http_config
 
 ROOT: Final = Path(__file__).parents[3]
 INTEGRATION: Final = ROOT / "custom_components" / "wyoming_flux"
+PYTHON: Final = Path(os.environ.get("HOME_ASSISTANT_PYTHON", sys.executable))
+"""The environment that has Home Assistant; another one for another version."""
 
 OWNER: Final = {"name": "Person", "username": "person", "password": "person"}
 CLIENT_ID: Final = "http://127.0.0.1/"
@@ -95,6 +98,15 @@ BENIGN: Final = (
 )
 
 
+_FACTS: Final = """\
+import json
+from homeassistant.components.http import config as http
+from homeassistant.const import __version__
+found = [__version__, http.STORAGE_VERSION, http.STORAGE_MINOR_VERSION, http._DEFAULT_CONFIG]
+print(json.dumps(found, default=str))
+"""
+
+
 class DriverError(Exception):
     """Home Assistant did not do what was asked of it."""
 
@@ -122,20 +134,25 @@ class Instance:
         *,
         port: int | None = None,
         custom: Sequence[Path] = (INTEGRATION,),
+        yaml: str = "",
         debug: Sequence[str] = (),
-        python: Path = Path(sys.executable),
+        python: Path = PYTHON,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Take a folder for its configuration.
 
-        ``debug`` names loggers that may say everything, ``python`` the environment that has it,
-        ``variables`` more of the process's environment.
+        ``custom`` are integrations, folders or single modules; ``yaml`` is more configuration;
+        ``debug`` names loggers that may say everything; ``python`` is the environment that has it;
+        ``variables`` are more of the process's environment.
         """
         self.folder = folder
         self.port = port or free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output.log"
+        self.version = ""
+        """Of Home Assistant, such as 2026.11.0; known once it runs."""
         self._custom = custom
+        self._yaml = yaml
         self._debug = debug
         self._python = python
         self._variables = variables or {}
@@ -226,8 +243,9 @@ class Instance:
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Make a call of the REST API; returns what came as JSON."""
+        headers = {**self._headers, **arguments.pop("headers", {})}
         async with self._http.request(
-            method, self.base + path, headers=self._headers, **arguments
+            method, self.base + path, headers=headers, **arguments
         ) as response:
             text = await response.text()
             if response.status >= 400:
@@ -286,9 +304,19 @@ class Instance:
         path = f"/api/config/config_entries/{kind}"
         flow: dict[str, Any] = await self.call("POST", path, json={"handler": handler})
         for step in steps:
-            flow = await self.call("POST", f"{path}/{flow['flow_id']}", json=dict(step))
+            flow = await self._progress(
+                await self.call("POST", f"{path}/{flow['flow_id']}", json=dict(step)), path
+            )
         if flow["type"] != "create_entry":
             raise DriverError(f"{handler}: {flow['type']}, errors {flow.get('errors')}")
+        return flow
+
+    async def _progress(self, flow: dict[str, Any], path: str) -> dict[str, Any]:
+        """Wait, as the frontend does, while a step shows its progress."""
+        async with asyncio.timeout(30):
+            while flow["type"] == "progress":
+                await asyncio.sleep(0.1)
+                flow = await self.call("GET", f"{path}/{flow['flow_id']}")
         return flow
 
     async def _onboard(self) -> None:
@@ -332,30 +360,39 @@ class Instance:
         loggers = {"homeassistant.components.assist_pipeline": "warning"}
         loggers |= dict.fromkeys(self._debug, "debug")
         lines = "".join(f"    {name}: {level}\n" for name, level in loggers.items())
-        (self.folder / "configuration.yaml").write_text(CONFIGURATION + lines)
+        (self.folder / "configuration.yaml").write_text(CONFIGURATION + lines + self._yaml)
         # In YAML the address would be a trial, which Home Assistant takes back by a restart.
-        http = {
-            **http_config._DEFAULT_CONFIG,  # its own defaults, whatever its version
-            "server_host": ["127.0.0.1"],
-            "server_port": self.port,
-        }
-        _store(
-            storage,
-            "http",
-            http_config.STORAGE_VERSION,
-            http_config.STORAGE_MINOR_VERSION,
-            {"stable": http, "pending": None, "yaml_migration_done": True},
-        )
+        self.version, version, minor, http = _facts(self._python)
+        http |= {"server_host": ["127.0.0.1"], "server_port": self.port}
+        data = {"stable": http, "pending": None, "yaml_migration_done": True}
+        _store(storage, "http", version, minor, data)
         # These steps would start integrations that talk to the internet.
         done = ["core_config", "analytics", "integration"]
         _store(storage, "onboarding", 4, 1, {"done": done})
         for source in self._custom:
-            shutil.copytree(
-                source,
-                self.folder / "custom_components" / source.name,
-                ignore=shutil.ignore_patterns("__pycache__"),
-                dirs_exist_ok=True,
-            )
+            target = self.folder / "custom_components" / source.stem
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+            else:
+                target.mkdir(parents=True)
+                shutil.copy(source, target / "__init__.py")
+                # Made here: hassfest would check any that it finds in a checkout.
+                manifest = {"domain": source.stem, "name": source.stem, "version": "1.0.0"}
+                (target / "manifest.json").write_text(json.dumps(manifest))
+
+
+@functools.cache
+def _asked(python: Path) -> str:
+    return subprocess.run(
+        [str(python), "-c", _FACTS], cwd="/", check=True, capture_output=True, text=True
+    ).stdout
+
+
+def _facts(python: Path) -> tuple[str, int, int, dict[str, Any]]:
+    """Return Home Assistant's version, and version and defaults of what it stores for http."""
+    version, major, minor, defaults = json.loads(_asked(python))
+    return version, major, minor, defaults
 
 
 def _store(folder: Path, key: str, version: int, minor: int, data: Any) -> None:

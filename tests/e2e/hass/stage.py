@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import wave
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -95,8 +95,18 @@ async def make_pipeline(socket: Socket, engine: str, *, preferred: bool = False)
     return str(made["id"])
 
 
-async def run_pipeline(socket: Socket, pipeline: str, pcm: bytes) -> Run:
-    """Speak into a microphone that stays open, in real time, until the pipeline ends."""
+async def run_pipeline(
+    socket: Socket,
+    pipeline: str,
+    pcm: bytes,
+    *,
+    meanwhile: Callable[[], object] | None = None,
+    at: float = 0.0,
+) -> Run:
+    """Speak into a microphone that stays open, in real time, until the pipeline ends.
+
+    ``meanwhile`` is called once so many seconds have been spoken.
+    """
     run = Run()
     events = await socket.subscribe(
         "assist_pipeline/run",
@@ -119,25 +129,29 @@ async def run_pipeline(socket: Socket, pipeline: str, pcm: bytes) -> Run:
             number += 1
             await asyncio.sleep(max(0.0, started + number * CHUNK_MS / 1000 - time.monotonic()))
             await socket.send_bytes(bytes([handler]) + chunk.ljust(size, b"\0"))
+            if meanwhile is not None and number == round(at * 1000 / CHUNK_MS):
+                meanwhile()
 
     speaking: asyncio.Task[None] | None = None
-    async with asyncio.timeout(60):
-        while "run-end" not in run.times:
-            at, event = await events.get()
-            kind, data = event["type"], event["data"] or {}
-            run.times.setdefault(kind, at)
-            if kind == "run-start":
-                handler = data["runner_data"]["stt_binary_handler_id"]
-                speaking = asyncio.create_task(speak(handler))
-            elif kind == "stt-end":
-                run.text = data["stt_output"]["text"]
-                heard.set()
-            elif kind == "intent-end":
-                said = data["intent_output"]["response"].get("speech") or {}
-                run.speech = (said.get("plain") or {}).get("speech")
-            elif kind == "error":
-                run.error = data
-                heard.set()
+    try:
+        async with asyncio.timeout(60):
+            while "run-end" not in run.times:
+                came, event = await events.get()
+                kind, data = event["type"], event["data"] or {}
+                run.times.setdefault(kind, came)
+                if kind == "run-start":
+                    handler = data["runner_data"]["stt_binary_handler_id"]
+                    speaking = asyncio.create_task(speak(handler))
+                elif kind == "stt-end":
+                    run.text = data["stt_output"]["text"]
+                    heard.set()
+                elif kind == "intent-end":
+                    said = data["intent_output"]["response"].get("speech") or {}
+                    run.speech = (said.get("plain") or {}).get("speech")
+                elif kind == "error":
+                    run.error = data
+                    heard.set()
+    finally:
         heard.set()
         if speaking is not None:
             await speaking

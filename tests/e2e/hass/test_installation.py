@@ -9,7 +9,6 @@ import io
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import venv
 from collections.abc import AsyncGenerator, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.hass.instance import ROOT, Instance
+from tests.e2e.hass.instance import PYTHON, ROOT, Instance
 
 INTEGRATION = "custom_components/wyoming_flux"
 OWN = ("wyoming_flux", "_wyoming_flux", "_editable_impl_wyoming_flux")
@@ -30,14 +29,14 @@ def environment(tmp_path: Path) -> Path:
     """Return the Python of an environment that has everything but the library itself."""
     folder = tmp_path / "environment"
     venv.create(folder, symlinks=True)
-    source = Path(sysconfig.get_path("purelib"))
-    target = next(folder.glob("lib/python3*/site-packages"))
+    (source,) = PYTHON.parents[1].glob("lib/python3*/site-packages")
+    (target,) = folder.glob("lib/python3*/site-packages")
     # Links to the same files where that goes: nobody writes into them.
     names = [str(one) for one in source.iterdir() if not one.name.startswith(OWN)]
     link = ["cp", "-a", "-l", *names, str(target)]
     if subprocess.run(link, check=False, capture_output=True).returncode != 0:
         subprocess.run(["cp", "-a", *names, str(target)], check=True)
-    shutil.copy2(Path(sys.executable).parent / "uv", folder / "bin" / "uv")
+    shutil.copy2(PYTHON.parent / "uv", folder / "bin" / "uv")
     python = folder / "bin" / "python"
     find = "import importlib.util as u; print(u.find_spec('wyoming_flux'))"
     assert subprocess.check_output([python, "-c", find], cwd=folder) == b"None\n"

@@ -4,11 +4,8 @@ Each test prints how long after the last word the answer came (``pytest -rP``).
 """
 
 import asyncio
-import contextlib
-import re
 import signal
 import wave
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +21,7 @@ SILENCE_BEHIND = 1.0
 """Seconds that ``samples/make`` puts behind a sentence."""
 DEAD = ("--worker-url", "ws://127.0.0.1:9")
 LOCAL = ("--fallback", "local")
+EAR = ("--recognizer", "local")
 
 
 def plain(answer: Received) -> str:
@@ -49,20 +47,6 @@ async def say(server: Process, what: str) -> str:
     return plain(answer)
 
 
-@contextlib.asynccontextmanager
-async def simulator(home: Path, *options: str) -> AsyncIterator[tuple[Process, str]]:
-    """Start a Flux as a process of its own, with the ear of this machine; give its URL."""
-    arguments = ("simulate", "--uri", "ws://127.0.0.1:0", "--recognizer", "local", *options)
-    made = await Process.start(*arguments, home=home, stdout=asyncio.subprocess.PIPE)
-    async with made:
-        assert made.process.stdout is not None
-        async with asyncio.timeout(30):
-            line = (await made.process.stdout.readline()).decode()
-        found = re.search(r"listening on (\S+)", line)
-        assert found, line
-        yield made, found[1]
-
-
 async def test_a_dead_endpoint(tmp_path: Path) -> None:
     """The first sentence waits 1.5 s for it, the second not at all; it is warned of once."""
     async with await Process.serve(*DEAD, *LOCAL, home=tmp_path) as server:
@@ -80,8 +64,8 @@ async def test_a_dead_endpoint(tmp_path: Path) -> None:
 async def test_flux_goes_in_the_sentence(tmp_path: Path, at: float, how: signal.Signals) -> None:
     """Killed, or silent as behind a dead line, 1 to 3 s into it: all of the sentence is there."""
     async with (
-        simulator(tmp_path) as (flux, url),
-        await Process.serve("--worker-url", url, *LOCAL, home=tmp_path) as server,
+        await Process.simulate(*EAR, home=tmp_path) as flux,
+        await Process.serve("--worker-url", flux.uri, *LOCAL, home=tmp_path) as server,
     ):
 
         async def go() -> None:
@@ -99,13 +83,13 @@ async def test_a_second_flux(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("s3cret-token")
     async with (
-        simulator(tmp_path, "--token-file", str(token)) as (_, url),
+        await Process.simulate(*EAR, "--token-file", str(token), home=tmp_path) as flux,
         await Process.serve(
-            *(*DEAD, "--fallback", url, "--fallback-token-file", str(token)), home=tmp_path
+            *(*DEAD, "--fallback", flux.uri, "--fallback-token-file", str(token)), home=tmp_path
         ) as server,
     ):
         assert await say(server, "second Flux") == TEXT
-        assert url.removeprefix("ws://") in await server.wait_for(r"endpoint (\S+),")
+        assert flux.uri.removeprefix("ws://") in await server.wait_for(r"endpoint (\S+),")
 
 
 async def test_another_engine(tmp_path: Path) -> None:
@@ -121,8 +105,8 @@ async def test_used_up_minutes_and_a_wrong_token(tmp_path: Path) -> None:
     """What is used up is not asked at all; what is refused is left at once."""
     token = tmp_path / "token"
     token.write_text("s3cret-token")
-    async with simulator(tmp_path, "--token-file", str(token)) as (_, url):
-        wrong = ("--worker-url", url, *LOCAL)
+    async with await Process.simulate(*EAR, "--token-file", str(token), home=tmp_path) as flux:
+        wrong = ("--worker-url", flux.uri, *LOCAL)
         async with await Process.serve(*wrong, home=tmp_path) as server:
             assert await say(server, "wrong token") == TEXT
             assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")
@@ -137,8 +121,8 @@ async def test_used_up_minutes_and_a_wrong_token(tmp_path: Path) -> None:
 async def test_a_flux_that_comes_back(tmp_path: Path) -> None:
     """It is tried beside the sentences, and asked first again; its return is told."""
     async with (
-        simulator(tmp_path) as (flux, url),
-        await Process.serve("--worker-url", url, *LOCAL, home=tmp_path) as server,
+        await Process.simulate(*EAR, home=tmp_path) as flux,
+        await Process.serve("--worker-url", flux.uri, *LOCAL, home=tmp_path) as server,
     ):
         flux.process.send_signal(signal.SIGSTOP)
         assert await say(server, "silent from the start") == TEXT

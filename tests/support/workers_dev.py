@@ -1,0 +1,55 @@
+"""The Worker that somebody uploads into an account on this machine, with a simulated Flux."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from tests.e2e.worker.account import Account, Asked
+from wyoming_flux import __version__
+from wyoming_flux.simulator import Simulator
+
+HEALTH = json.dumps({"ok": True, "version": __version__}).encode()
+
+
+class Uploaded(Simulator):
+    """Shows itself as our Worker does; its token is what was uploaded last."""
+
+    def __init__(self, account: Account, **flux: Any) -> None:
+        """Take the account that it belongs to."""
+        super().__init__(token="not uploaded yet", **flux)
+        self._account = account
+
+    def extra_headers(self) -> Mapping[str, str]:
+        """Return what tells our Worker."""
+        return {"x-wyoming-flux-worker": __version__}
+
+    async def _upgrade(self, websocket: ServerConnection, request: Request) -> Response | None:
+        self._token = uploaded_token(self._account.asked) or self._token
+        if request.path == "/health":
+            headers = Headers({"content-length": str(len(HEALTH)), "connection": "close"})
+            return Response(200, "OK", headers, HEALTH)
+        return await super()._upgrade(websocket, request)
+
+
+def uploaded_token(asked: list[Asked]) -> str | None:
+    """Return the token that went into the Worker with the last upload, if there was one."""
+    forms = [one for one in asked if one.headers.get("content-type", "").startswith("multi")]
+    if not forms:
+        return None
+    bindings = json.loads(forms[-1].parts["metadata"][2])["bindings"]
+    return next((one["text"] for one in bindings if "text" in one), None)
+
+
+@asynccontextmanager
+async def account_with_worker(folder: Path) -> AsyncGenerator[tuple[Account, Uploaded]]:
+    """Run an account in which nothing has been made, and what will be its Worker."""
+    with Account().running(folder) as account:
+        async with Uploaded(account) as worker:
+            account.worker_port = int(worker.url.rpartition(":")[2])
+            yield account, worker
