@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -57,10 +56,8 @@ def app(folder: Path, wheel: Path, version: str) -> Path:
     (target / "config.yaml").write_text(config, "utf-8")
     (target / "start.py").rename(_made(target / APP) / "start.py")
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    if "local" in project["optional-dependencies"]:
-        # The app has the recogniser of this machine; the Supervisor passes no arguments of ours.
-        dockerfile = dockerfile.replace("ARG EAR=0\n", "ARG EAR=1\n")
+    # The app has the recogniser of this machine; the Supervisor passes no arguments of ours.
+    dockerfile = dockerfile.replace("ARG EAR=0\n", "ARG EAR=1\n")
     (target / "Dockerfile").write_text(dockerfile, "utf-8")
     shutil.copyfile(ROOT / ".dockerignore", target / ".dockerignore")
     sets = [

@@ -209,12 +209,24 @@ def check(
         print(f"SIGTERM:     ended with 0 after {time.monotonic() - asked:.1f} s")
 
 
+def check_ear(image: Image) -> None:
+    """Hear a recording with the recogniser of this machine, if the image has it."""
+    if not any(image.files.glob("opt/wyoming-flux/lib/python3*/site-packages/moonshine_voice")):
+        return
+    file = f"{image.samples}/{SAMPLE}"
+    heard = _run(image, "wyoming-flux", "transcribe", "--local", "--json", file)
+    answer = json.loads(heard.stdout or "{}")
+    assert answer.get("text", "").lower().rstrip(".") == TEXT, (heard.stdout, heard.stderr)
+    print(f"ear:         {answer['text']}")
+
+
 def check_image(name: str, target: str, buildah: Sequence[str]) -> None:
     """Check an image; the app has options that root alone can read, and a Supervisor to tell."""
     with contextlib.ExitStack() as stack:
         image = Image(name, buildah, stack)
         if target == "server":
             check(image, SIMULATED)
+            check_ear(image)
             return
         # Without these the Supervisor does not know what it has pulled.
         labels = {key: image.labels[f"io.hass.{key}"] for key in ("type", "version", "arch")}
@@ -235,6 +247,7 @@ def check_image(name: str, target: str, buildah: Sequence[str]) -> None:
         assert told == [("/discovery", "Bearer of the test", expected)], told
         assert (data / "wyoming-flux").stat().st_uid == 1000
         print(f"discovery:   {uri}")
+        check_ear(image)
 
 
 def main() -> int:
