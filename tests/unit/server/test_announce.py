@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 
+import ifaddr
 import pytest
 from zeroconf import IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
@@ -36,6 +37,18 @@ def test_a_name_that_cannot_be_announced(wished: str) -> None:
         instance_name(wished, "host")
 
 
+def adapter(name: str, *addresses: str) -> ifaddr.Adapter:
+    """Return an interface of a machine, as ifaddr reports it."""
+    ips = [
+        ifaddr.IP((one, 0, 0) if ":" in one else one, 64 if ":" in one else 24, name)
+        for one in addresses
+    ]
+    return ifaddr.Adapter(name, name, ips)
+
+
+LOOPBACK = adapter("lo", "127.0.0.1", "::1")
+
+
 @pytest.mark.parametrize(
     ("bound", "expected"),
     [("0.0.0.0", ["192.0.2.7"]), ("::", ["192.0.2.7", "2001:db8::7"])],
@@ -43,15 +56,19 @@ def test_a_name_that_cannot_be_announced(wished: str) -> None:
 def test_never_the_unspecified_address(
     bound: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """0.0.0.0 means all addresses here, and nothing to others."""
-    found = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")]
-    monkeypatch.setattr("wyoming_flux.server.announce._interface_addresses", lambda: found)
+    """0.0.0.0 stands for where others reach the machine: not loopback, no bridge of Docker's."""
+    adapters = [
+        LOOPBACK,
+        adapter("eth0", "192.0.2.7", "fe80::7", "2001:db8::7"),
+        adapter("docker0", "172.17.0.1"),
+    ]
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: adapters)
     assert [str(one) for one in announced_addresses(bound)] == expected
 
 
 def test_a_machine_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to announce then, and nobody to hear it."""
-    monkeypatch.setattr("wyoming_flux.server.announce._interface_addresses", list)
+    monkeypatch.setattr("ifaddr.get_adapters", lambda: [LOOPBACK])
     with pytest.raises(InvalidSetting, match="no address in a network"):
         announced_addresses("0.0.0.0")
 
