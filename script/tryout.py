@@ -140,13 +140,24 @@ def _run(place: Environment | Image, *command: str) -> subprocess.CompletedProce
 
 
 @contextlib.contextmanager
-def _running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def _running(
+    place: Environment | Image, process: subprocess.Popen[str]
+) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        _kill(place, process)
+        process.wait(PATIENCE)
+
+
+def _kill(place: Environment | Image, process: subprocess.Popen[str]) -> None:
+    """End a process at once.
+
+    In a container this means the one inside: since that has become another user, the kernel no
+    longer ends it together with what started it.
+    """
+    if process.poll() is None:
+        os.kill(place.process(process), signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -180,13 +191,13 @@ def check(
     """
     with contextlib.ExitStack() as stack:
         flux = place.start("wyoming-flux", "simulate", "--recognizer", "script")
-        stack.enter_context(_running(flux))
+        stack.enter_context(_running(place, flux))
         started = time.monotonic()
         server = place.start(*place.command, **variables)
-        stack.enter_context(_running(server))
+        stack.enter_context(_running(place, server))
         while (health := _run(place, *place.health)).returncode != 0:
             if server.poll() is not None or time.monotonic() - started > PATIENCE:
-                server.kill()
+                _kill(place, server)
                 raise AssertionError(f"it does not answer: {health.stderr} {server.communicate()}")
         print(f"health:      {health.stdout.strip()} ({time.monotonic() - started:.1f} s)")
         if isinstance(place, Image):
