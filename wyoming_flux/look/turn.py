@@ -174,7 +174,7 @@ def look_at(record: Record) -> Turn:
     for line in record.inputs:
         at = turn.closed = float(line["t"])
         start = machine.listens_from / rate
-        give(machine, line)
+        data = give(machine, line)
         match line["in"]:
             case "feed":
                 fed += line["bytes"]
@@ -187,9 +187,9 @@ def look_at(record: Record) -> Turn:
             case "failed" | "lost" if line["attempt"] in turn.attempts:
                 attempt = turn.attempts[line["attempt"]]
                 attempt.ended, attempt.why = at, line["error"]["text"]
-            case "next" if "bytes" in line:
+            case "next" if isinstance(data, bytes):
                 sent = turn.attempts[line["attempt"]].sent
-                sent.append((at, (sent[-1][1] if sent else 0.0) + line["bytes"] / 2 / rate))
+                sent.append((at, (sent[-1][1] if sent else 0.0) + len(data) / 2 / rate))
             case "receive" if line["message"]["type"] == "TurnInfo":
                 turn.said.append(_said(turn, line))
             case _:

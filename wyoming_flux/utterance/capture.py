@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from wyoming_flux import __version__
 from wyoming_flux.errors import os_reason
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
-from .record import Recorder
+from .recorder import Recorder
 
 MOST: Final = 50
 """Utterances that are kept."""
@@ -118,8 +118,13 @@ class Capture:
             with self._lock:
                 self._waiting -= size
 
-    def look_around(self) -> None:
-        """Take note of what earlier runs have left; only of files whose names are ours."""
+    def path(self, name: str, kind: str) -> str:
+        """Return where a file of a record stands."""
+        return f"{self.folder}/{name}.{kind}"
+
+    def prepare(self) -> None:
+        """Make the folder, and take note of what earlier runs have left there under our names."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._kept is not None:
             return
         self._kept = {}
@@ -140,87 +145,82 @@ class Capture:
             oldest = min(kept)
             del kept[oldest]
             for kind in ("jsonl", "wav"):
-                (self.folder / f"{oldest}.{kind}").unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    Path(self.path(oldest, kind)).unlink()
 
 
 class _File:
-    """The files of one utterance; all but ``write`` and ``finish`` runs in the thread."""
+    """The files of one utterance; all but ``write`` runs in the thread."""
 
     def __init__(self, capture: Capture, name: str, rate: int | None) -> None:
         self._capture = capture
         self._name = name
-        self._paths = {"jsonl": capture.folder / f"{name}.jsonl"}
-        if rate is not None:
-            self._paths["wav"] = capture.folder / f"{name}.wav"
-        self._rate = rate or 0
-        self._files: dict[str, BinaryIO] = {}
+        self._rate = rate
+        # The audio first: where the record stands, it is there.
+        self._kinds = ("jsonl",) if rate is None else ("wav", "jsonl")
+        self._open: dict[str, int] = {}
         self._size = 0
         self._samples = 0
         self._failed = False
 
-    def write(self, lines: str, pcm: bytes) -> bool:
+    def write(self, lines: str, pcm: Sequence[bytes], *, last: bool) -> bool:
         text = lines.encode("utf-8", "replace")
-        if self._rate == 0:
-            pcm = b""
-        self._size += len(text) + len(pcm)
+        size = len(text)
+        if self._rate is not None:
+            size += sum(map(len, pcm))
+        self._size += size
         full = self._size > self._capture.bytes
-        if full or not self._capture.run(lambda: self._append(text, pcm), len(text) + len(pcm)):
+        if full or not self._capture.run(lambda: self._append(text, pcm, last), size):
             self._capture.run(self._discard, 0)
             return False
         return True
 
-    def finish(self) -> None:
-        self._capture.run(self._complete, 0)
-
-    def _append(self, text: bytes, pcm: bytes) -> None:
+    def _append(self, text: bytes, pcm: Sequence[bytes], last: bool) -> None:
         if self._failed:
             return
         try:
-            if not self._files:
-                self._open()
-            self._files["jsonl"].write(text)
-            if pcm:
-                self._files["wav"].write(pcm)
-                self._samples += len(pcm) // 2
+            fresh = not self._open
+            if fresh:
+                self._capture.prepare()
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+                self._open = {kind: os.open(self._part(kind), flags, 0o600) for kind in self._kinds}
+            _write(self._open["jsonl"], text)
+            if self._rate is not None:
+                self._samples += sum(map(len, pcm)) // 2
+                head = (wav_header(self._rate, self._samples),)
+                _write(self._open["wav"], b"".join((*head, *pcm) if fresh else pcm))
+                if last and not fresh:
+                    os.pwrite(self._open["wav"], *head, 0)
+            if last:
+                self._complete()
         except OSError:
             self._discard()
             raise
-
-    def _open(self) -> None:
-        self._capture.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._capture.look_around()
-        for kind, path in self._paths.items():
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-            self._files[kind] = os.fdopen(os.open(f"{path}{_PART}", flags, 0o600), "wb")
-        if "wav" in self._files:
-            self._files["wav"].write(wav_header(self._rate, 0))
 
     def _complete(self) -> None:
-        if self._failed or not self._files:
-            return
-        try:
-            if (wav := self._files.get("wav")) is not None:
-                wav.seek(0)
-                wav.write(wav_header(self._rate, self._samples))
-            for file in self._files.values():
-                file.close()
-            # The record last: where it stands its audio is there.
-            for path in reversed(self._paths.values()):
-                Path(f"{path}{_PART}").rename(path)
-        except OSError:
-            self._discard()
-            raise
+        for kind in self._kinds:
+            os.close(self._open.pop(kind))
+            Path(self._part(kind)).rename(self._capture.path(self._name, kind))
         self._capture.keep(self._name, self._size)
+
+    def _part(self, kind: str) -> str:
+        return self._capture.path(self._name, kind) + _PART
 
     def _discard(self) -> None:
         self._failed = True
-        for file in self._files.values():
-            # A full disk fails once more when the rest is written.
-            with suppress(OSError):
-                file.close()
-        for path in self._paths.values():
-            with suppress(OSError):
-                Path(f"{path}{_PART}").unlink(missing_ok=True)
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+        for kind in self._kinds:
+            for path in (self._part(kind), self._capture.path(self._name, kind)):
+                with suppress(OSError):
+                    Path(path).unlink()
+
+
+def _write(fd: int, data: bytes) -> None:
+    # A full disk takes a part, and refuses the next.
+    while data := data[os.write(fd, data) :]:
+        pass
 
 
 def wav_header(rate: int, samples: int) -> bytes:

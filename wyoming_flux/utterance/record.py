@@ -7,9 +7,10 @@ goes in steps of 0.1 ms, so that a time that was read from a file is the time th
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, cast
+from functools import cache
+from typing import Any, Final, TypeVar
 
 from wyoming_flux import errors
 from wyoming_flux.errors import EndpointError, WyomingFluxError
@@ -19,15 +20,11 @@ from wyoming_flux.flux.messages import Message, TurnEvent
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .events import Event
-from .machine import Machine, State
+from .machine import Machine
 from .outcome import Trigger
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the format; it changes when a reader of the old one would go wrong."""
-_DIGITS: Final = 4
-_MOST_BYTES: Final = 256 * 1024
-_MOST_LINES: Final = 4096
-"""Bytes of audio, and lines, that are collected before they are handed on."""
 _LONGEST_FEED: Final = 64 * 1024 * 1024
 
 T = TypeVar("T")
@@ -37,196 +34,6 @@ class InvalidRecord(WyomingFluxError, ValueError):
     """A file is no record, or one of another version; the text says which line is wrong."""
 
     code = "invalid-record"
-
-
-class Sink(Protocol):
-    """Where a recorder puts what it collected; must return at once and never raise."""
-
-    def write(self, lines: str, pcm: bytes) -> bool:
-        """Take the next of both; False: no more is wanted."""
-
-    def finish(self) -> None:
-        """Take note that the record is complete."""
-
-
-class Recorder:
-    """The machine's face, and a note of all that goes in and comes out."""
-
-    def __init__(
-        self,
-        settings: UtteranceSettings,
-        flux: FluxSettings,
-        endpoints: Sequence[str],
-        now: float,
-        *,
-        sink: Sink,
-        about: Mapping[str, Any],
-    ) -> None:
-        """Begin a machine and its record; *about* is added to the header."""
-        self._sink: Sink | None = sink
-        self._began = now
-        self._now = 0.0
-        self._lines: list[str] = []
-        self._pcm = bytearray()
-        self._machine = Machine(settings, flux, endpoints, 0.0)
-        self._state = self._machine.state
-        self._note(
-            {
-                "record": VERSION,
-                **about,
-                "endpoints": list(endpoints),
-                "utterance": _plain(settings),
-                "flux": _plain(flux),
-            }
-        )
-
-    # --- the machine's face ------------------------------------------------------------------
-
-    @property
-    def answered(self) -> bool:
-        """See :attr:`Machine.answered`."""
-        return self._machine.answered
-
-    @property
-    def room(self) -> bool:
-        """See :attr:`Machine.room`."""
-        return self._machine.room
-
-    @property
-    def deadline(self) -> float | None:
-        """See :attr:`Machine.deadline`."""
-        due = self._machine.deadline
-        return None if due is None else self._began + due
-
-    @property
-    def decided(self) -> bool:
-        """As :attr:`Machine.decided`."""
-        return self._machine.decided
-
-    def events(self) -> list[Event]:
-        """See :meth:`Machine.events`."""
-        events = self._machine.events()
-        for event in events:
-            self._note({"t": self._now, **output(event)})
-        return events
-
-    def feed(self, pcm: bytes, now: float) -> None:
-        """See :meth:`Machine.feed`."""
-        at = self._time(now)
-        machine = self._machine
-        if machine.state is not State.ANSWERED:
-            self._pcm += pcm
-            self._lines.append(f'{{"t":{at},"in":"feed","bytes":{len(pcm)}}}')
-            if len(self._pcm) >= _MOST_BYTES or len(self._lines) >= _MOST_LINES:
-                self._hand_on()
-        machine.feed(pcm, at)
-        if machine.state is not self._state:
-            self._after()
-
-    def end(self, now: float) -> None:
-        """See :meth:`Machine.end`."""
-        at = self._input(now, "end")
-        self._machine.end(at)
-        self._after()
-
-    def limit(self, seconds: float, trigger: Trigger, now: float) -> None:
-        """See :meth:`Machine.limit`."""
-        at = self._input(now, "limit", seconds=seconds, trigger=trigger)
-        self._machine.limit(seconds, trigger, at)
-        self._after()
-
-    def opened(self, attempt: int, facts: Facts, now: float) -> None:
-        """See :meth:`Machine.opened`."""
-        at = self._input(now, "opened", attempt=attempt, facts=_plain(facts))
-        self._machine.opened(attempt, facts, at)
-        self._after()
-
-    def failed(self, attempt: int, error: EndpointError, now: float) -> None:
-        """See :meth:`Machine.failed`."""
-        at = self._input(now, "failed", attempt=attempt, error=_error(error))
-        self._machine.failed(attempt, error, at)
-        self._after()
-
-    def lost(self, attempt: int, error: EndpointError, now: float) -> None:
-        """See :meth:`Machine.lost`."""
-        at = self._input(now, "lost", attempt=attempt, error=_error(error))
-        self._machine.lost(attempt, error, at)
-        self._after()
-
-    def receive(self, attempt: int, message: Message, now: float) -> None:
-        """See :meth:`Machine.receive`."""
-        said = {"type": type(message).__name__, **_plain(message)}
-        at = self._input(now, "receive", attempt=attempt, message=said)
-        self._machine.receive(attempt, message, at)
-        self._after()
-
-    def tick(self, now: float) -> None:
-        """See :meth:`Machine.tick`."""
-        at = self._time(now)
-        if not self._machine.answered:
-            self._lines.append(f'{{"t":{at},"in":"tick"}}')
-        self._machine.tick(at)
-        self._after()
-
-    def next_to_send(self, attempt: int, now: float) -> bytes | str | None:
-        """See :meth:`Machine.next_to_send`; asked in vain, it is noted for the time it moves."""
-        before, at = self._now, self._time(now)
-        machine = self._machine
-        data = machine.next_to_send(attempt, at)
-        if data is None:
-            if at != before and machine.state is not State.ANSWERED:
-                self._lines.append(f'{{"t":{at},"in":"next","attempt":{attempt}}}')
-        elif isinstance(data, str):
-            self._note({"t": at, "in": "next", "attempt": attempt, "control": data})
-        else:
-            size = len(data)
-            self._lines.append(f'{{"t":{at},"in":"next","attempt":{attempt},"bytes":{size}}}')
-        if machine.state is not self._state:
-            self._after()
-        return data
-
-    def close(self, now: float) -> None:
-        """End the record: nobody will ask the machine again; idempotent."""
-        if self._sink is None:
-            return
-        at = self._time(now)
-        self._note({"t": at, "in": "close"})
-        self._machine.close(at)
-        self._hand_on()
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.finish()
-
-    # --- notes -------------------------------------------------------------------------------
-
-    def _time(self, now: float) -> float:
-        # Once for each frame: a call of max() would cost as much as all the rest.
-        at = round(now - self._began, _DIGITS)
-        if at > self._now:
-            self._now = at
-        return self._now
-
-    def _input(self, now: float, name: str, **more: Any) -> float:
-        at = self._time(now)
-        if not self._machine.answered:
-            self._note({"t": at, "in": name, **more})
-        return at
-
-    def _after(self) -> None:
-        state = self._machine.state
-        if state is not self._state:
-            self._state = state
-            self._note({"t": self._now, "out": "state", "state": state.name})
-
-    def _note(self, fields: Mapping[str, Any]) -> None:
-        self._lines.append(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
-
-    def _hand_on(self) -> None:
-        lines, pcm = self._lines, bytes(self._pcm)
-        self._lines = []
-        self._pcm.clear()
-        if self._sink is not None and not self._sink.write("\n".join((*lines, "")), pcm):
-            self._sink = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,18 +77,19 @@ def read(text: str) -> Record:
         utterance = _made(UtteranceSettings, header["utterance"])
         flux = _made(FluxSettings, header["flux"])
         names = tuple(str(name) for name in header["endpoints"])
+        each: list[Mapping[str, Any]] = []
         for line in lines[1:]:
             number += 1
-            _check(line)
-        return Record(header, utterance, flux, names, tuple(lines[1:]))
+            each += _each(line)
+        return Record(header, utterance, flux, names, tuple(each))
     except InvalidRecord:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidRecord(f"line {number} is not one of a record: {error}") from None
 
 
-def give(machine: Machine, line: Mapping[str, Any]) -> None:
-    """Give a recorded input to a machine; audio is silence of the same length."""
+def give(machine: Machine, line: Mapping[str, Any]) -> bytes | str | None:
+    """Give a recorded input to a machine, audio as silence; return what it sends, if it does."""
     at: float = line["t"]
     match line["in"]:
         case "feed":
@@ -293,33 +101,34 @@ def give(machine: Machine, line: Mapping[str, Any]) -> None:
         case "opened":
             machine.opened(line["attempt"], _made(Facts, line["facts"]), at)
         case "failed":
-            machine.failed(line["attempt"], read_error(line["error"]), at)
+            machine.failed(line["attempt"], readerror_fields(line["error"]), at)
         case "lost":
-            machine.lost(line["attempt"], read_error(line["error"]), at)
+            machine.lost(line["attempt"], readerror_fields(line["error"]), at)
         case "receive":
             machine.receive(line["attempt"], read_message(line["message"]), at)
         case "tick":
             machine.tick(at)
         case "next":
-            machine.next_to_send(line["attempt"], at)
+            return machine.next_to_send(line["attempt"], at)
         case _:
             pass
+    return None
 
 
 def output(event: Event) -> dict[str, Any]:
     """Return a decision as it stands in a record, without its time."""
-    fields = {one.name: getattr(event, one.name) for one in dataclasses.fields(event)}
+    fields = {name: getattr(event, name) for name in names_of(type(event))}
     for name, value in fields.items():
         if isinstance(value, WyomingFluxError):
-            fields[name] = _error(value)
+            fields[name] = error_fields(value)
         elif name == "faults":
-            fields[name] = [[endpoint, _error(error)] for endpoint, error in value]
+            fields[name] = [[endpoint, error_fields(error)] for endpoint, error in value]
         elif name == "fact":
             fields[name] = value.name
     return {"out": type(event).__name__.lower(), **fields}
 
 
-def read_error(fields: Mapping[str, Any]) -> EndpointError:
+def readerror_fields(fields: Mapping[str, Any]) -> EndpointError:
     """Return a recorded error. Raises :class:`InvalidRecord`."""
     kind = getattr(errors, str(fields["kind"]), None)
     if not (isinstance(kind, type) and issubclass(kind, EndpointError)):
@@ -354,6 +163,21 @@ _MESSAGES: Final[Mapping[str, Callable[..., Message]]] = {
 }
 
 
+def _each(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the inputs that stand in one line: audio, and the frames that went out with it."""
+    if line.get("in") != "feed":
+        _check(line)
+        yield line
+        return
+    for at, size, sent in zip(line["t"], line["bytes"], line["sent"], strict=True):
+        feed = {"t": at, "in": "feed", "bytes": size}
+        _check(feed)
+        yield feed
+        if not 0 <= sent <= _LONGEST_FEED // size:
+            raise ValueError("so much cannot have been sent at once")
+        yield from ({"t": at, "in": "next", "attempt": line["attempt"]} for _ in range(sent))
+
+
 def _check(line: Mapping[str, Any]) -> None:
     """Raise what :func:`read` expects for a line that :func:`give` could not take."""
     if not isinstance(line["t"], int | float) or ("in" in line) == ("out" in line):
@@ -362,7 +186,7 @@ def _check(line: Mapping[str, Any]) -> None:
         case "receive":
             read_message(line["message"])
         case "failed" | "lost":
-            read_error(line["error"])
+            readerror_fields(line["error"])
         case "opened":
             _made(Facts, line["facts"])
         case "feed" if not 0 <= line["bytes"] <= _LONGEST_FEED:
@@ -371,7 +195,8 @@ def _check(line: Mapping[str, Any]) -> None:
             pass
 
 
-def _error(error: WyomingFluxError) -> dict[str, Any]:
+def error_fields(error: WyomingFluxError) -> dict[str, Any]:
+    """Return an error as it stands in a record."""
     fields: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
     for name in ("status", "upstream_code", "close_code", "parameters"):
         if value := getattr(error, name, None):
@@ -379,16 +204,20 @@ def _error(error: WyomingFluxError) -> dict[str, Any]:
     return fields
 
 
-def _plain(one: Any) -> dict[str, Any]:
+def plain(one: Any) -> dict[str, Any]:
     """Return the fields of a dataclass without those that say nothing."""
-    fields = {field.name: getattr(one, field.name) for field in dataclasses.fields(one)}
-    if isinstance(one, messages.Other):
-        return {"said": one.type}
-    return {name: value for name, value in fields.items() if value is not None}
+    fields = ((name, getattr(one, name)) for name in names_of(type(one)))
+    return {name: value for name, value in fields if value is not None}
+
+
+names_of: Final[Callable[[Any], tuple[str, ...]]] = cache(
+    lambda kind: tuple(field.name for field in dataclasses.fields(kind))
+)
+"""Returns the names of the fields of a dataclass."""
 
 
 def _made(kind: Callable[..., T], fields: Any) -> T:
-    known = {field.name for field in dataclasses.fields(cast("Any", kind))}
+    known = names_of(kind)
     given = {name: value for name, value in _object(fields).items() if name in known}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 

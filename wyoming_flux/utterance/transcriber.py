@@ -28,7 +28,6 @@ from .guess import Guess
 from .machine import Machine
 from .outcome import Transcript, Trigger
 from .proof import COSTS, prove
-from .record import Recorder
 from .report import Report
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -145,7 +144,7 @@ class Transcriber:
         self._on_partial = on_partial
         self._capture = capture
         self._loop = asyncio.get_running_loop()
-        self._machine: Machine | Recorder | None = None
+        self._machine: Machine | None = None
         self._attempts: dict[int, _Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -287,7 +286,7 @@ class Transcriber:
 
     # --- carrying out ----------------------------------------------------------------------
 
-    def _begun(self) -> Machine | Recorder:
+    def _begun(self) -> Machine:
         if self._machine is None:
             names = [connector.name for connector in self._connectors]
             make = Machine if self._capture is None else self._capture.machine
@@ -334,7 +333,7 @@ class Transcriber:
                 if event.control is not None:
                     learnt.disprove(event.control, now)
 
-    def _arm(self, machine: Machine | Recorder) -> None:
+    def _arm(self, machine: Machine) -> None:
         due = machine.deadline
         if due is None or (self._timer is not None and self._timer.when() <= due):
             return

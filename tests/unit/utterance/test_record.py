@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import json
-import os
+import resource
 import stat
+import threading
 import wave
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from tests.support.world import World, paced
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture, Transcriber
-from wyoming_flux.utterance.record import InvalidRecord, Recorder, read
+from wyoming_flux.utterance.record import InvalidRecord, read
+from wyoming_flux.utterance.recorder import Recorder
 from wyoming_flux.utterance.replay import differences, outcome
 
 Virtual = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -37,13 +38,11 @@ class Memory:
         self.pcm = b""
         self.finished = False
 
-    def write(self, lines: str, pcm: bytes) -> bool:
+    def write(self, lines: str, pcm: Sequence[bytes], *, last: bool) -> bool:
         self.text += lines
-        self.pcm += pcm
+        self.pcm += b"".join(pcm)
+        self.finished = last
         return True
-
-    def finish(self) -> None:
-        self.finished = True
 
 
 natures = st.builds(
@@ -131,8 +130,8 @@ def test_another_decision_is_told() -> None:
 
 def test_other_versions_are_refused() -> None:
     """A record of a later format is not read wrongly."""
-    text = recorded().replace('"record":1', '"record":2', 1)
-    with pytest.raises(InvalidRecord, match="version 2"):
+    text = recorded().replace('"record":2', '"record":3', 1)
+    with pytest.raises(InvalidRecord, match="version 3"):
         read(text)
 
 
@@ -225,45 +224,92 @@ def test_record_holds_neither_token_nor_path(
     assert "secret" not in text
 
 
-class FullFile:
-    """A file on a disk that is full."""
-
-    def __init__(self, number: int, _: str) -> None:
-        os.close(number)
-
-    def write(self, _: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def close(self) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file grows beyond 20 kB: the kernel refuses as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("trouble", ["full", "no-folder"])
-def test_trouble_with_the_disk_touches_no_utterance(
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_touches_no_utterance(
     run_virtual: Virtual,
     memory_connector: Any,
     spoken: Any,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    trouble: str,
 ) -> None:
-    """Two utterances are answered, and one warning says why neither was kept."""
-    folder = tmp_path / "file"
-    if trouble == "no-folder":
-        folder.write_text("not a folder")
-    else:
-        monkeypatch.setattr(os, "fdopen", FullFile)
+    """Two utterances are answered, one warning says why neither was kept, and nothing is left."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    assert not_kept(run_virtual, memory_connector, spoken(0.3, 2.0, 3.0), folder, caplog)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("place", ["a file", "a file/folder", "/proc/self"])
+def test_a_folder_that_takes_nothing_touches_no_utterance(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    spoken: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:
+    """Where there can be no folder, and in one that is read-only, for the system's owner, too."""
+    (tmp_path / "a file").write_text("not a folder")
+    folder = tmp_path / place
+    assert not_kept(run_virtual, memory_connector, spoken(0.3, 2.0, 3.0), folder, caplog)
+
+
+def not_kept(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    audio: bytes,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> bool:
+    """Whether two utterances are answered, with one warning."""
     capture = Capture(folder)
     for _ in range(2):
-        assert (
-            run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), capture)) == TEXT
-        )
+        assert run_virtual(lambda: utter(memory_connector(), audio, capture)) == TEXT
     capture.close()
-    warnings = [record.getMessage() for record in caplog.records]
-    assert len(warnings) == 1, warnings
-    assert "cannot be kept" in warnings[0]
-    assert not list(tmp_path.rglob("flux-*"))
+    (warning,) = [record.getMessage() for record in caplog.records]
+    return "cannot be kept" in warning
+
+
+def test_a_disk_that_is_too_slow_gives_up_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the disk is bounded; the record is left out as a whole."""
+    monkeypatch.setattr("wyoming_flux.utterance.capture._MOST_WAITING", 300_000)
+    capture = Capture(tmp_path)
+    moves = threading.Event()
+    capture.run(moves.wait, 0)
+    stalled = capture.machine(UtteranceSettings(), FluxSettings(), ["flux"], 0.0)
+    for number in range(100):
+        stalled.feed(bytes(6400), number * 0.2)
+    stalled.close(20.0)
+    moves.set()
+    capture.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("chunk", [2, 640, 100_000])
+def test_long_audio_is_whole(tmp_path: Path, chunk: int) -> None:
+    """What is written in several parts, in pieces of any size, is one recording."""
+    audio = bytes(range(250)) * 2600
+    capture = Capture(tmp_path)
+    machine = capture.machine(UtteranceSettings(), FluxSettings(), ["flux"], 0.0)
+    for at in range(0, len(audio), chunk):
+        machine.feed(audio[at : at + chunk], at / 32000)
+    machine.close(30.0)
+    capture.close()
+    with wave.open(str(next(tmp_path.glob("*.wav")))) as wav:
+        assert wav.readframes(wav.getnframes()) == audio
+    record = read(kept(tmp_path)[0].read_text("utf-8"))
+    assert sum(line["bytes"] for line in record.inputs if line["in"] == "feed") == len(audio)
 
 
 def test_capture_is_bounded(
