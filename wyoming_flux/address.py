@@ -1,6 +1,7 @@
 """Where a server is and who may come near it, as people write it; no sockets."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,26 @@ NEARBY: Final[tuple[Network, ...]] = tuple(
     )
 )
 """Loopback, private and link-local addresses."""
+_HOME_DOMAINS: Final = (".lan", ".home", ".internal", ".home.arpa", ".localdomain")
+_HOST: Final = re.compile(r"[0-9A-Za-z_.:%-]+")
+
+
+def is_private_host(host: str) -> bool:
+    """Whether a host is literally on this machine or in the home: no name is resolved."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith((".localhost", ".local")):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # is_private also covers documentation and "this network" ranges, which lead nowhere.
+    return address.is_loopback or address.is_link_local or address.is_private
+
+
+def may_be_at_home(host: str) -> bool:
+    """Whether a host may be in the home: those that have a certificate have a public name."""
+    return is_private_host(host) or "." not in host or host.endswith(_HOME_DOMAINS)
 
 
 def parse_network(text: str) -> Network:
@@ -80,6 +101,43 @@ def parse_uri(uri: str) -> Address:
     if parts.scheme != "tcp" or not host or port is None or extra:
         raise _wrong(uri)
     return Address(host=host, port=port)
+
+
+def home_assistant_url(text: str) -> str:
+    """Return the address of Home Assistant's WebSocket API of what a person typed or pasted.
+
+    That may be any address of its pages, with or without a scheme; a path that ends in
+    ``/websocket`` stays (the Supervisor has one of its own). Unencrypted only where the host may be
+    in the home, for a token is sent there. Raises :class:`InvalidSetting` (``home_assistant``).
+    """
+    text = text.strip()
+    typed = text if "://" in text else f"http://{text.removeprefix('//')}"
+    try:
+        parts = urlsplit(typed)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _not_home_assistant(text) from None
+    if parts.username is not None or parts.password is not None:
+        # Not shown: it may be a password.
+        raise InvalidSetting(
+            "home_assistant", "the URL must not hold a user name or password: a token is needed"
+        )
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not host or not _HOST.fullmatch(host):
+        raise _not_home_assistant(text)
+    if not may_be_at_home(host):
+        scheme = "wss"
+    where = f"[{host}]" if ":" in host else host
+    path = parts.path.rstrip("/")
+    path = path if path.endswith("/websocket") else "/api/websocket"
+    return f"{scheme}://{where}{f':{port}' if port is not None else ''}{path}"
+
+
+def _not_home_assistant(text: str) -> InvalidSetting:
+    return InvalidSetting(
+        "home_assistant",
+        f"the URL must be like http://homeassistant.local:8123, not {text[:100]!r}",
+    )
 
 
 def _wrong(uri: str) -> InvalidSetting:

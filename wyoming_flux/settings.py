@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self, get_args
 
-from .address import NEARBY, Address, Network, parse_network, parse_uri
+from .address import (
+    NEARBY,
+    Address,
+    Network,
+    home_assistant_url,
+    parse_network,
+    parse_uri,
+)
 from .declare import Checked, setting
 from .errors import InvalidSetting
 
@@ -265,6 +272,43 @@ class FluxSettings(Checked):
     def with_keyterms(self, keyterms: Iterable[str]) -> Self:
         """Return these settings with other key terms."""
         return dataclasses.replace(self, keyterms=tuple(keyterms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSettings(Checked):
+    """Where the names of the home come from. Raises :class:`InvalidSetting`, naming the field."""
+
+    home_assistant: str | None = setting(
+        None,
+        "your Home Assistant, whose names of areas and devices are sent to Flux",
+        group=WHAT,
+        unset="no names",
+        metavar="URL",
+    )
+    home_assistant_token: str | None = setting(
+        None,
+        "a long-lived access token of an administrator there",
+        group=WHAT,
+        metavar="TEXT",
+        secret=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Check both, and that there is not one without the other."""
+        Checked.__post_init__(self)
+        url, token = self.home_assistant, self.home_assistant_token
+        if (url is None) is not (token is None):
+            name = "home_assistant_token" if url is None else "home_assistant"
+            raise InvalidSetting(
+                name, "Home Assistant needs both: --home-assistant, --home-assistant-token-file"
+            )
+        if url is not None:
+            home_assistant_url(url)
+        if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
+            raise InvalidSetting(
+                "home_assistant_token",
+                "the token must be one word of plain characters: check that it is all of it",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

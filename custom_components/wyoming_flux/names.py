@@ -18,7 +18,7 @@ from homeassistant.helpers import floor_registry as fr
 from homeassistant.helpers import intent
 from homeassistant.helpers.debounce import Debouncer
 
-from wyoming_flux.names import Place, Thing, rank
+from wyoming_flux.names import Place, Thing, rank, short_name
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -88,32 +88,27 @@ def collect(hass: HomeAssistant) -> tuple[str, ...]:
     if DATA_EXPOSED_ENTITIES not in hass.data:
         return ()  # nothing can be exposed before the core integration is there
     entities = er.async_get(hass)
-    floors = fr.async_get(hass)
     things: list[Thing] = []
-    in_area: dict[str, int] = {}
     for state in hass.states.async_all():
         if not async_should_expose(hass, _ASSISTANT, state.entity_id):
             continue
         entry = entities.async_get(state.entity_id)
         names = tuple(intent.async_get_entity_aliases(hass, entry, state=state))
-        short = ""
-        if entry is not None:
-            if (area_id := er.async_get_effective_area_id(hass, entry)) is not None:
-                in_area[area_id] = in_area.get(area_id, 0) + 1
-            if er.COMPUTED_NAME in entry.aliases:
-                # Where the user took the name off the list, its short form is not wanted either.
-                short = _short_name(hass, entry)
-        things.append(Thing(state.domain, names, short))
-    areas = ar.async_get(hass).areas.values()
-    on_floor: dict[str, int] = {}
-    for area in areas:
-        if area.floor_id is not None:
-            on_floor[area.floor_id] = on_floor.get(area.floor_id, 0) + in_area.get(area.id, 0)
+        if entry is None:
+            things.append(Thing(state.domain, names))
+            continue
+        # Where the user took the name off the list, its short form is not wanted either.
+        short = _short_name(hass, entry) if er.COMPUTED_NAME in entry.aliases else ""
+        area_id = er.async_get_effective_area_id(hass, entry)
+        things.append(Thing(state.domain, names, short, area_id))
     return rank(
-        [Place((area.name, *sorted(area.aliases)), in_area.get(area.id, 0)) for area in areas],
         [
-            Place((floor.name, *sorted(floor.aliases)), on_floor.get(floor.floor_id, 0))
-            for floor in floors.floors.values()
+            Place(area.id, (area.name, *sorted(area.aliases)), area.floor_id)
+            for area in ar.async_get(hass).areas.values()
+        ],
+        [
+            Place(floor.floor_id, (floor.name, *sorted(floor.aliases)))
+            for floor in fr.async_get(hass).floors.values()
         ],
         things,
     )
@@ -122,14 +117,9 @@ def collect(hass: HomeAssistant) -> tuple[str, ...]:
 @callback
 def _short_name(hass: HomeAssistant, entry: er.RegistryEntry) -> str:
     """Return an entity's name without that of its device; "" if it has none of its own."""
-    name = entry.name or entry.original_name or ""
     device = dr.async_get(hass).async_get(entry.device_id) if entry.device_id else None
-    prefix = (device.name_by_user or device.name or "") if device is not None else ""
-    if prefix and name.casefold().startswith(prefix.casefold()):
-        rest = name[len(prefix) :]
-        # "Lampshade" is no "shade" of the device "Lamp".
-        name = rest.lstrip(" -:") if rest[:1] in ("", " ", "-", ":") else name
-    return name
+    device_name = (device.name_by_user or device.name or "") if device is not None else ""
+    return short_name(entry.name or entry.original_name or "", device_name)
 
 
 @callback

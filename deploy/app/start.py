@@ -4,7 +4,8 @@ The Supervisor writes the options for root alone, so this begins as root and dro
 user before anything listens. A second process tells the Supervisor where the server is, once the
 server answers; Docker's init, which the Supervisor starts, looks after both.
 
-Facts: home-assistant/supervisor, ``apps/options.py``, ``api/discovery.py`` (2026-08-21).
+Facts: home-assistant/supervisor, ``apps/options.py``, ``api/discovery.py``, ``api/proxy.py``
+(2026-08-21).
 """
 
 import json
@@ -23,6 +24,7 @@ DATA: Final = Path("/data")
 SUPERVISOR: Final = "http://supervisor"
 USER: Final = "flux"
 PORT: Final = 10300
+HOME_NAMES: Final = "home_names"
 _PREFIX: Final = "WYOMING_FLUX_"
 _TIMEOUT: Final = 10.0
 _PAUSE: Final = 0.5
@@ -47,10 +49,15 @@ def variables(options: Mapping[str, object]) -> dict[str, str]:
 def prepare(data: Path, user: pwd.struct_passwd) -> dict[str, str]:
     """Return the server's environment, with a folder of its own in *data*. Needs root."""
     options = json.loads((data / "options.json").read_text("utf-8"))
+    token = os.environ.get("SUPERVISOR_TOKEN", "")
+    if options.pop(HOME_NAMES, True) and token:
+        # What leads to Home Assistant there also opens the Supervisor: only who needs it gets it.
+        options["home_assistant"] = f"{SUPERVISOR}/core/websocket"
+        options["home_assistant_token"] = token
     folder = data / "wyoming-flux"
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(folder, user.pw_uid, user.pw_gid)
-    # What the Supervisor alone is told with stays out of the server.
+    # Under these names nothing in the server looks for it.
     kept = {name: value for name, value in os.environ.items() if name != "SUPERVISOR_TOKEN"}
     kept.pop("HASSIO_TOKEN", None)
     return {**kept, **variables(options), "STATE_DIRECTORY": str(folder), "HOME": str(folder)}

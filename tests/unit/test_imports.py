@@ -12,7 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "wyoming_flux"
 INTEGRATION = ROOT / "custom_components" / "wyoming_flux"
 
-BELOW_ALL = {"address", "audio", "declare", "keyterms", "names", "settings", "errors", "__init__"}
+BELOW_ALL = {
+    "__init__",
+    "address",
+    "audio",
+    "declare",
+    "keyterms",
+    "names",
+    "settings",
+    "errors",
+    "websocket",
+}
 # Which parts of the library a part may import besides itself.
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
@@ -24,7 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "keyterms": BELOW_ALL,
     "names": BELOW_ALL,
     "minutes": BELOW_ALL,
-    "flux": BELOW_ALL,
+    "websocket": set(),
+    "home": BELOW_ALL | {"websocket"},
+    "flux": BELOW_ALL | {"websocket"},
     "ear": BELOW_ALL | {"flux"},
     "utterance": BELOW_ALL | {"flux"},
     "look": BELOW_ALL | {"utterance"},
@@ -43,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "server",
         "simulator",
         "look",
+        "home",
     },
     "__main__": {"cli"},
     "custom_components": BELOW_ALL

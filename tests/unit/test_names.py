@@ -1,18 +1,27 @@
 """The names of a home: which are told to Flux, in which order."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.names import LIMIT, Place, Thing, rank
+from wyoming_flux.names import LIMIT, Place, Thing, rank, short_name
 
 
 def test_areas_before_floors_before_things() -> None:
     """Where things are is asked for most; the fullest first, the empty not at all."""
-    assert rank(
-        [Place(("Kitchen", "Galley"), 2), Place(("Attic",), 0), Place(("Bath",), 5)],
-        [Place(("Upstairs",), 7), Place(("Cellar",), 0)],
-        [Thing("light", ("Ceiling",))],
-    ) == ("Bath", "Kitchen", "Galley", "Upstairs", "Ceiling")
+    areas = [
+        Place("k", ("Kitchen", "Galley"), "g"),
+        Place("a", ("Attic",), "u"),
+        Place("b", ("Bath",), "u"),
+        Place("h", ("Hall",)),
+    ]
+    floors = [Place("c", ("Cellar",)), Place("g", ("Ground floor",)), Place("u", ("Upstairs",))]
+    where = ["b", "b", "b", "k", "k", "h", "gone", None]
+    things = [Thing("light", ("Ceiling",), area=area) for area in where]
+    assert rank(areas, floors, things) == (
+        *("Bath", "Kitchen", "Galley", "Hall"),
+        *("Upstairs", "Ground floor", "Ceiling"),
+    )
 
 
 def test_things_by_what_they_are() -> None:
@@ -51,9 +60,16 @@ def test_what_is_no_name_is_left_out() -> None:
 
 
 names = st.lists(st.text(max_size=12), max_size=4).map(tuple)
-places = st.lists(st.builds(Place, names, st.integers(0, 9)), max_size=5)
+ids = st.sampled_from("abc")
+places = st.lists(st.builds(Place, ids, names, st.none() | ids), max_size=5)
 things = st.lists(
-    st.builds(Thing, st.sampled_from(["light", "script", "sensor"]), names, st.text(max_size=8)),
+    st.builds(
+        Thing,
+        st.sampled_from(["light", "script", "sensor"]),
+        names,
+        st.text(max_size=8),
+        st.none() | ids,
+    ),
     max_size=30,
 )
 
@@ -73,3 +89,19 @@ def test_large_home_is_cut() -> None:
     found = rank([], [], [Thing("light", (f"Lamp number {n:02}",)) for n in range(80)])
     assert len(found) == LIMIT
     assert found[0] == "Lamp number 00"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "short"),
+    [
+        ("Ecobee fan", "Ecobee", "fan"),
+        ("ecobee - Fan", "Ecobee", "Fan"),
+        ("Ecobeeline", "Ecobee", "Ecobeeline"),
+        ("Ecobee", "Ecobee", ""),
+        ("Fan", "Ecobee", "Fan"),
+        ("Fan", "", "Fan"),
+    ],
+)
+def test_short_names(name: str, device: str, short: str) -> None:
+    """Whether an integration puts the device's name in front itself or not."""
+    assert short_name(name, device) == short

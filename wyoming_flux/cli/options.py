@@ -15,6 +15,7 @@ from wyoming_flux.settings import (
     CaptureSettings,
     FallbackSettings,
     FluxSettings,
+    HomeSettings,
     ProgramSettings,
     ServerSettings,
     UtteranceSettings,
@@ -45,7 +46,7 @@ _UTTERANCE: Final = {**settings_of(UtteranceSettings), **settings_of(CaptureSett
 _HEARS: Final = {**_FLUX, **settings_of(FallbackSettings), **_UTTERANCE}
 _SERVER: Final = settings_of(ServerSettings)
 SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
-    "serve": {**_HEARS, **_SERVER},
+    "serve": {**_HEARS, **settings_of(HomeSettings), **_SERVER},
     "transcribe": _HEARS,
     "check": _FLUX,
     "deploy": {},

@@ -13,9 +13,16 @@ from wyoming_flux.ear import Ear
 from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Connector, check_flux
 from wyoming_flux.flux.check import SILENCE
+from wyoming_flux.home import HomeAssistant
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.server import Server
-from wyoming_flux.settings import FluxSettings, ProgramSettings, ServerSettings, UtteranceSettings
+from wyoming_flux.settings import (
+    FluxSettings,
+    HomeSettings,
+    ProgramSettings,
+    ServerSettings,
+    UtteranceSettings,
+)
 from wyoming_flux.utterance import Capture
 
 from . import minutes_file, options
@@ -48,6 +55,7 @@ def run(_: argparse.Namespace, given: Given) -> int:
         way.check(flux)
     turn = given.make(UtteranceSettings)
     settings = given.make(ServerSettings, debug=given.make(ProgramSettings).debug)
+    home = _home(given.make(HomeSettings))
     if cut:
         _LOGGER.warning("%d key terms do not fit within Flux's limits", cut)
     for way in ways:
@@ -55,7 +63,7 @@ def run(_: argparse.Namespace, given: Given) -> int:
             _warn(way, flux)
     try:
         with given.capture() as capture:
-            return asyncio.run(_serve(ways, flux, turn, settings, capture))
+            return asyncio.run(_serve(ways, flux, turn, settings, capture, home))
     except InvalidSetting as error:
         # Such as a port in use: right in itself, but not here and now.
         return options.failed(given.explain(error))
@@ -70,6 +78,7 @@ async def _serve(
     turn: UtteranceSettings,
     settings: ServerSettings,
     capture: Capture | None,
+    home: HomeAssistant | None,
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -77,7 +86,16 @@ async def _serve(
         loop.add_signal_handler(number, _on_signal, stopping)
     minutes = DailyMinutes(settings.daily_minutes)
     first, *others = ways
-    server = Server(first, flux, turn, settings, fallbacks=others, minutes=minutes, capture=capture)
+    server = Server(
+        first,
+        flux,
+        turn,
+        settings,
+        fallbacks=others,
+        minutes=minutes,
+        keyterms=None if home is None else lambda: home.names,
+        capture=capture,
+    )
     async with contextlib.AsyncExitStack() as stack:
         for way in ways:
             if isinstance(way, Ear):
@@ -99,11 +117,20 @@ async def _serve(
         if isinstance(first, Connector):
             look = asyncio.create_task(_look(first, flux, server), name="look at Flux")
             stack.push_async_callback(_end, look)
+        if home is not None:
+            asking = asyncio.create_task(home.run(), name="names of the home")
+            stack.push_async_callback(_end, asking)
         notify("READY=1")
         await stopping.wait()
         _LOGGER.info("Stopping")
         notify("STOPPING=1")
     return 0
+
+
+def _home(settings: HomeSettings) -> HomeAssistant | None:
+    if settings.home_assistant is None or settings.home_assistant_token is None:
+        return None
+    return HomeAssistant(settings.home_assistant, settings.home_assistant_token)
 
 
 async def _load(ear: Ear) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -29,6 +29,7 @@ from wyoming_flux.errors import (
     one_line,
     os_reason,
 )
+from wyoming_flux.websocket import QUIET, Connect
 
 from .dial import Dialler
 from .endpoint import Endpoint
@@ -45,24 +46,9 @@ _MAX_MESSAGE: Final = 1 << 20
 _MAX_QUEUE: Final = 64
 
 
-class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that stays at INFO: at DEBUG ``websockets`` prints the handshake with its token."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is logging's
-        return level >= logging.INFO and super().isEnabledFor(level)
-
-
-_QUIET: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
 _LOGGER: Final = logging.getLogger(__name__)
 """At DEBUG it tells all but the audio; what was said only to who asked for texts."""
 _NUMBERS: Final = itertools.count(1)
-
-
-class _Connect(connect):
-    """``connect`` that follows no redirect: the token belongs to the host that was configured."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 class FluxConnection:
@@ -202,7 +188,7 @@ async def open_connection(
     options: dict[str, Any] = {"ssl": ssl_context} if endpoint.secure else {}
     started = time.perf_counter()
     try:
-        websocket = await _Connect(
+        websocket = await Connect(
             url,
             sock=await dialler.connect(),
             additional_headers=endpoint.request_headers(),
@@ -215,7 +201,7 @@ async def open_connection(
             ping_interval=None,
             max_size=_MAX_MESSAGE,
             max_queue=_MAX_QUEUE,
-            logger=_QUIET,
+            logger=QUIET,
             **options,
         )
     except (OSError, WebSocketException, ValueError, EOFError) as err:

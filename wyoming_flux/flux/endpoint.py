@@ -1,6 +1,5 @@
 """Where Flux is: a URL (and route) becomes query, headers, and what that route can do."""
 
-import ipaddress
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
+from wyoming_flux.address import is_private_host, may_be_at_home
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.settings import ENCODING, FluxSettings
 
@@ -51,7 +51,6 @@ _PLACEHOLDER: Final = re.compile(
     r"<[^>]*>?|%3c|\{[^}]*\}?|\.account\.workers\.dev", re.ASCII | re.IGNORECASE
 )
 _GATEWAY_QUERY: Final = f"?model={WORKERS_AI_MODEL}"
-_HOME_DOMAINS: Final = (".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -227,24 +226,6 @@ class Endpoint:
         return text
 
 
-def is_private_host(host: str) -> bool:
-    """Whether a host is literally on this machine or in the home: no name is resolved."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith((".localhost", ".local")):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    # is_private also covers documentation and "this network" ranges, which lead nowhere.
-    return address.is_loopback or address.is_link_local or address.is_private
-
-
-def _may_be_at_home(host: str) -> bool:
-    """Whether a host may be in the home: those that have a certificate have a public name."""
-    return is_private_host(host) or "." not in host or host.endswith(_HOME_DOMAINS)
-
-
 def _split(url: str) -> SplitResult:
     text = url.strip()
     if not text:
@@ -281,7 +262,7 @@ def _split(url: str) -> SplitResult:
         raise InvalidSetting(
             "worker_url", "the Worker URL must not contain spaces or non-ASCII characters"
         )
-    if parts.scheme == "http" and not _may_be_at_home(parts.hostname):
+    if parts.scheme == "http" and not may_be_at_home(parts.hostname):
         scheme = "wss"
         port = None if port == 80 else port
     netloc = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"

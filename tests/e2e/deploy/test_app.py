@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from websockets.asyncio.server import ServerConnection, serve
 from wyoming.asr import Transcript
 from wyoming.event import async_read_event, async_write_event
 from wyoming.info import AsrProgram, Attribution, Info
 
+from tests.support.paper_home import TOKEN, PaperHome
+from tests.support.processes import Process
 from wyoming_flux.cli.options import SETTINGS
 from wyoming_flux.declare import Setting
 
@@ -29,6 +32,8 @@ CONFIG: dict[str, Any] = yaml.safe_load((APP / "config.yaml").read_text("utf-8")
 NOT_IN_THE_APP = {
     "uri": "the Supervisor maps the port",
     "zeroconf": "the Supervisor tells Home Assistant",
+    "home_assistant": "the Supervisor leads there; home_names turns it off",
+    "home_assistant_token": "the Supervisor's own",
     "keyterms_file": "the app shows no files; keyterm is a list",
     "capture": "the app shows no files",
     "capture_text_only": "the app shows no files",
@@ -58,6 +63,9 @@ def test_options_are_the_settings() -> None:
         for one in SETTINGS["serve"].values()
         if one.option not in NOT_IN_THE_APP
     }
+    # As in the integration: the name, and that it is on.
+    expected["home_names"] = "bool"
+    assert CONFIG["options"]["home_names"] is True
     assert CONFIG["schema"] == expected
     assert set(CONFIG["options"]) <= set(CONFIG["schema"])
 
@@ -75,9 +83,8 @@ def test_the_app_asks_for_nothing_it_does_not_need() -> None:
     assert CONFIG["arch"] == ["amd64", "aarch64"]
     unwanted = {"init", "watchdog", "privileged", "full_access", "host_network", "hassio_api"}
     assert not unwanted & set(CONFIG)
-    # Access to Home Assistant is for the names of the home alone.
-    names = "home_assistant" in SETTINGS["serve"]
-    assert CONFIG.get("homeassistant_api", False) is names
+    # For the names of the home.
+    assert CONFIG["homeassistant_api"] is True
 
 
 def test_the_store_finds_one_app() -> None:
@@ -136,18 +143,26 @@ def place() -> Iterator[Path]:
 
 # Becoming another user needs root, which a person at a desk has not; CI never leaves this out.
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root")
-def test_root_reads_the_options_and_nobody_serves(place: Path) -> None:
-    """Options that root alone can read reach a server that can neither read them nor the token."""
+@pytest.mark.parametrize("home_names", [None, True, False])
+def test_root_reads_the_options_and_nobody_serves(place: Path, home_names: bool | None) -> None:
+    """Options that root alone can read reach a server that can neither read them nor the token.
+
+    Where names are wanted the server gets the token, in its environment alone.
+    """
     data = place / "data"
     data.mkdir()
-    (data / "options.json").write_text(json.dumps({"worker_url": "wss://flux.example"}))
+    options = {"worker_url": "wss://flux.example", "home_names": home_names}
+    (data / "options.json").write_text(
+        json.dumps({name: value for name, value in options.items() if value is not None})
+    )
     (data / "options.json").chmod(0o600)
     server = place / "wyoming-flux"
     server.write_text(
         "#!/bin/sh\n"
-        'echo "$(id -u) $(id -g) $(id -G) $1 $WYOMING_FLUX_WORKER_URL ${SUPERVISOR_TOKEN-none}"\n'
+        'echo "$(id -u) $(id -g) $(id -G) $* $WYOMING_FLUX_WORKER_URL ${SUPERVISOR_TOKEN-none}"\n'
         f"cat {data}/options.json 2>/dev/null || echo unreadable\n"
         'touch "$STATE_DIRECTORY/minutes" && echo written\n'
+        'echo "${WYOMING_FLUX_HOME_ASSISTANT-nowhere} ${WYOMING_FLUX_HOME_ASSISTANT_TOKEN-none}"\n'
     )
     server.chmod(0o755)
     code = (
@@ -158,16 +173,50 @@ def test_root_reads_the_options_and_nobody_serves(place: Path) -> None:
         "m.main()\n"
     )
     environment = {"PATH": f"{place}:/usr/bin:/bin", "SUPERVISOR_TOKEN": "secret"}
-    shown = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", code, APP / "start.py", data],
         env=environment,
         check=True,
         capture_output=True,
         text=True,
-    ).stdout.splitlines()
+    )
     user = pwd.getpwnam("nobody")
     ids = f"{user.pw_uid} {user.pw_gid} {user.pw_gid}"
-    assert shown == [f"{ids} serve wss://flux.example none", "unreadable", "written"]
+    asks = "nowhere none" if home_names is False else "http://supervisor/core/websocket secret"
+    assert ran.stdout.splitlines() == [
+        f"{ids} serve wss://flux.example none",
+        "unreadable",
+        "written",
+        asks,
+    ]
+    assert "secret" not in ran.stderr
+
+
+async def test_names_come_over_the_supervisor(
+    start: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A real server with the app's environment signs in there; no token in its log or line."""
+    home = PaperHome()
+
+    async def answer(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        assert socket.request.path == "/core/websocket"
+        await socket.send(home.hello)
+        async for frame in socket:
+            for said in home.answer(str(frame)):
+                await socket.send(said)
+
+    (tmp_path / "options.json").write_text('{"worker_url": "ws://127.0.0.1:9", "debug": true}')
+    monkeypatch.setenv("SUPERVISOR_TOKEN", TOKEN)
+    async with serve(answer, "127.0.0.1", 0) as supervisor:
+        port = supervisor.sockets[0].getsockname()[1]
+        monkeypatch.setattr(start, "SUPERVISOR", f"http://127.0.0.1:{port}")
+        environment = start.prepare(tmp_path, pwd.getpwuid(os.getuid()))
+        monkeypatch.delenv("SUPERVISOR_TOKEN")
+        async with await Process.serve(home=tmp_path, environment=environment) as server:
+            await server.wait_for("Names of the home: Kitchen, Galley")
+            command_line = Path(f"/proc/{server.process.pid}/cmdline").read_bytes().decode()
+    assert TOKEN not in command_line + "\n".join(server.log)
 
 
 class Supervisor:

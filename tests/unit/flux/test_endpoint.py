@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wyoming_flux.address import is_private_host
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint, Route
-from wyoming_flux.flux.endpoint import is_private_host
 from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 from wyoming_flux.settings import FluxSettings
 
