@@ -42,25 +42,23 @@ commands_of() {
 
 # boot: starts MACHINE, until this script ends. It has a network of its own, with a way out.
 boot() {
-    local group kind one name=wyoming-flux-$$ cgroups
+    local group one name=wyoming-flux-$$ cgroups
     command -v slirp4netns >/dev/null || install_packages slirp4netns
     say "booting it"
-    # systemd and Docker want control groups of their own, of either version.
-    groups=()
-    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-        groups=("/sys/fs/cgroup/$name")
-        cgroups='mount -t cgroup2 cgroup2 sys/fs/cgroup'
-    else
-        cgroups='mount -t tmpfs tmpfs sys/fs/cgroup'
-        for one in systemd memory devices freezer pids cpu blkio; do
-            [ -d "/sys/fs/cgroup/$one" ] || continue
-            groups+=("/sys/fs/cgroup/$one/$name")
-            kind=$one
-            [ "$one" != systemd ] || kind=none,name=systemd
-            cgroups+="; mkdir sys/fs/cgroup/$one; mount -t cgroup -o $kind cgroup sys/fs/cgroup/$one"
-        done
+    # A control group of its own in each hierarchy, of either version; systemd mounts there what it wants.
+    groups=("/sys/fs/cgroup/$name")
+    cgroups='mount -t cgroup2 cgroup2 sys/fs/cgroup'
+    if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+        groups=()
+        for one in /sys/fs/cgroup/*/; do groups+=("$one$name"); done
+        cgroups='mount -t tmpfs tmpfs sys/fs/cgroup; mkdir sys/fs/cgroup/systemd
+            mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd'
     fi
     mkdir -p "${groups[@]}"
+    for one in cpus mems; do
+        group=/sys/fs/cgroup/cpuset
+        [ ! -e "$group/$name" ] || cat "$group/cpuset.$one" >"$group/$name/cpuset.$one"
+    done
     (
         for group in "${groups[@]}"; do echo "$BASHPID" >"$group/cgroup.procs"; done
         exec unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child sh -ec "
@@ -95,8 +93,12 @@ boot() {
 shut_down() {
     kill -9 "$outer" ${slirp:+"$slirp"} 2>/dev/null || true
     wait 2>/dev/null || true
-    # Docker leaves groups within groups.
-    find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    # What ran in it takes a moment to go; Docker leaves groups within groups.
+    local _
+    for _ in $(seq 50); do
+        ! find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || break
+        sleep 0.1
+    done
 }
 
 first_process() {
