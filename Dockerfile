@@ -9,13 +9,13 @@ ARG EAR=0
 FROM docker.io/library/debian:trixie-slim AS build
 ARG EAR
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3-venv
+    && apt-get install --yes --no-install-recommends python3-venv
 # The folder may hold a wheel (the local app of script/release); else it is built from what is here.
 # What is taken away again is never imported: tests, and what serves only to compile against numpy.
 RUN --mount=type=bind,target=/src set -eu; \
     python3 -m venv /build; \
     python3 -m venv --without-pip /opt/wyoming-flux; \
-    install() { /build/bin/pip --python /opt/wyoming-flux/bin/python install --no-cache-dir --no-deps "$@"; }; \
+    install() { /build/bin/pip --python /opt/wyoming-flux/bin/python install --no-cache-dir --no-compile --no-deps "$@"; }; \
     set=image; [ "$EAR" = 0 ] || set=image-ear; \
     install --require-hashes --only-binary :all: --requirement "/src/requirements/$set.txt"; \
     wheel=$(find /src -maxdepth 1 -name 'wyoming_flux-*.whl'); \
@@ -28,7 +28,8 @@ RUN --mount=type=bind,target=/src set -eu; \
     cd /opt/wyoming-flux/lib/python3*/site-packages; \
     find . -type d -name tests -prune -exec rm -rf {} +; \
     find . \( -name '*.pyi' -o -name '*.a' -o -name '*.pxd' -o -name '*.h' -o -name '*.c' \) -delete; \
-    rm -rf numpy/f2py numpy/_pyinstaller
+    rm -rf numpy/f2py numpy/_pyinstaller; \
+    /opt/wyoming-flux/bin/python -m compileall -q -j 0 .
 # What stays is Python and the libraries that it and the wheels load: no shell, no package manager. Each
 # package is noted where scanners look for it in images without dpkg (/var/lib/dpkg/status.d).
 RUN set -eu; mkdir -p /debs /image/var/lib/dpkg/status.d; cd /debs; \
@@ -42,7 +43,8 @@ RUN set -eu; mkdir -p /debs /image/var/lib/dpkg/status.d; cd /debs; \
     # The byte code that the installation above has made of the same files.
     (cd /usr/lib/python3.13 && find . -name __pycache__ -exec cp -a --parents -t /image/usr/lib/python3.13 {} +); \
     cd /image; \
-    cp /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/; \
+    # As update-ca-certificates does it.
+    sed -s '$a\' usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt; \
     ln -s python3.13 usr/bin/python3; \
     rm -rf usr/share/ca-certificates usr/share/lintian usr/share/bash-completion usr/share/man \
         usr/share/base-files usr/lib/python3.13/pydoc_data usr/lib/python3.13/ensurepip usr/lib/*/gconv \
