@@ -28,9 +28,9 @@ if __name__ == "__main__":
 from tests.bench.load import Load
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ("ours", "relay", "relay-80", "relay-40", "relay-20", "library")
 CAPTURE = "capture"
 """Ours, and every utterance is kept."""
+KINDS = ("ours", CAPTURE, "relay", "relay-80", "relay-40", "relay-20", "library")
 STREAMS = (1, 10, 50, 100, 200)
 DESCRIBE = b'{"type": "describe", "version": "1.10.2"}\n'
 
@@ -125,35 +125,36 @@ async def _measure(kind: str, streams: int, seconds: float) -> Row:
     )
 
 
-def _command(kind: str, url: str, port: int = 0) -> list[str]:
+def _command(kind: str, url: str, port: int = 0, capture: str = "") -> list[str]:
     if kind in ("ours", CAPTURE):
         where = ("--worker-url", url, "--route", "workers-ai", "--uri", f"tcp://127.0.0.1:{port}")
         more = ["--max-connections", "1000"]
         if kind == CAPTURE:
-            more += ["--capture", tempfile.mkdtemp(prefix="wyoming-flux-bench-")]
+            more += ["--capture", capture]
         return [sys.executable, "-m", "wyoming_flux", "serve", *where, *more]
     return [sys.executable, str(ROOT / "tests" / "bench" / "peers.py"), kind, url]
 
 
 @asynccontextmanager
 async def _server(kind: str, url: str) -> AsyncIterator[tuple[int, int]]:
-    process = await asyncio.create_subprocess_exec(
-        *_command(kind, url),
-        env=_environment(),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(20):
-            while "Listening on" not in (line := (await process.stderr.readline()).decode()):
-                if not line:
-                    raise RuntimeError(f"{kind} did not start")
-        drain = asyncio.create_task(process.stderr.read())
-        yield process.pid, int(line.rpartition(":")[2])
-        drain.cancel()
-    finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+    with tempfile.TemporaryDirectory(prefix="wyoming-flux-bench-") as folder:
+        process = await asyncio.create_subprocess_exec(
+            *_command(kind, url, capture=folder),
+            env=_environment(),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(20):
+                while "Listening on" not in (line := (await process.stderr.readline()).decode()):
+                    if not line:
+                        raise RuntimeError(f"{kind} did not start")
+            drain = asyncio.create_task(process.stderr.read())
+            yield process.pid, int(line.rpartition(":")[2])
+            drain.cancel()
+        finally:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
 
 
 def _first_info(kind: str) -> float:
