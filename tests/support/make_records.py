@@ -19,7 +19,6 @@ from wyoming_flux.simulator.faults import parse
 from wyoming_flux.utterance import Capture, Transcriber
 
 FOLDER: Final = Path(__file__).parents[1] / "records"
-CHUNK: Final = 0.1
 COMMAND: Final = silence(0.3) + tone(1.5) + silence(4.0)
 TWO: Final = silence(0.3) + tone(1.0) + silence(0.6) + tone(1.0) + silence(3.0)
 
@@ -35,6 +34,8 @@ class Play:
     flux: FluxSettings = field(default_factory=FluxSettings)
     stop: bool = False
     wav: bool = False
+    chunk: float = 0.1
+    """Seconds of audio that are sent at once."""
     script: Sequence[Any] = ("turn on the kitchen light", "and close the blinds")
 
     async def run(self, folder: Path) -> None:
@@ -59,9 +60,9 @@ class Play:
         capture.close()
 
     async def _speak(self, transcriber: Transcriber) -> None:
-        size = int(self.flux.sample_rate * CHUNK) * 2
+        size = int(self.flux.sample_rate * self.chunk) * 2
         for at in range(0, len(self.audio), size):
-            await asyncio.sleep(CHUNK)
+            await asyncio.sleep(self.chunk)
             await transcriber.send(self.audio[at : at + size])
         if self.stop:
             transcriber.end()

@@ -155,7 +155,8 @@ def _what_if(turn: Turn) -> Iterator[str]:
     yield (
         '<p class="soft">The same program over the same record. Bold: as it was. What Flux would'
         " have said to audio that it never got is not in the record, so neither is a higher"
-        " threshold or a longer time-out.</p>"
+        " threshold or a longer time-out. Of a longer hold the page knows what it costs, and not"
+        " whether you would have gone on: the client stopped once it had its answer.</p>"
     )
 
 

@@ -6,6 +6,7 @@ from wyoming_flux.utterance.guess import Guess
 
 from .spent import spent
 from .turn import Turn
+from .whatif import enough_hold
 
 _WHY: Final = {
     "end-of-turn": "Flux said that the turn was over",
@@ -104,7 +105,10 @@ def _pauses(turn: Turn) -> list[str]:
     holds = [at for at, state in turn.states if state.name == "HOLDING"]
     resumed = len(holds) - 1 if holds else 0
     if resumed:
-        sentences.append(f"The hold kept the sentence together at {_times(resumed)}.")
+        told = f"The hold kept the sentence together at {_times(resumed)}"
+        if (enough := enough_hold(turn)) is not None:
+            told += f"; a hold of {enough / 1000:g} s would have been enough"
+        sentences.append(f"{told}.")
     confidence = deciding.confidence
     pause = max(0.0, deciding.place - word[0])
     if confidence is not None:

@@ -4,16 +4,28 @@ import dataclasses
 import html
 import json
 import re
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.support.make_records import FOLDER, PLAYS, keep
+from tests.support.make_records import COMMAND, FOLDER, PLAYS, TWO, Play, keep
 from wyoming_flux.look import Entry, index_page, look_at, record_page
 from wyoming_flux.look.spent import spent
 from wyoming_flux.look.story import outcome, story
-from wyoming_flux.look.whatif import ESTIMATE, EXACT, OPEN, WhatIf, what_if
+from wyoming_flux.look.whatif import (
+    ESTIMATE,
+    EXACT,
+    HOLDS,
+    OPEN,
+    SILENT,
+    WhatIf,
+    enough_hold,
+    what_if,
+)
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance.record import read
 
@@ -41,6 +53,42 @@ def test_parts_add_up_exactly(path: Path) -> None:
         assert not parts
     else:
         assert sum(part.ticks for part in parts) == round(turn.after_word * 10_000)
+
+
+plays = st.builds(
+    Play,
+    faults=st.lists(
+        st.builds(
+            "{}:after={},connection={}".format,
+            st.sampled_from(["drop", "stall"]),
+            st.floats(0.1, 3.0).map(lambda value: round(value, 3)),
+            st.integers(1, 2),
+        ),
+        max_size=2,
+    ),
+    fallback=st.booleans(),
+    audio=st.sampled_from([COMMAND, TWO]),
+    turn=st.builds(
+        UtteranceSettings,
+        hold=st.sampled_from([0, 250, 1000]),
+        answer_on=st.sampled_from(["end-of-turn", "audio-stop"]),
+    ),
+    stop=st.just(True),
+    chunk=st.sampled_from([0.01, 0.0637, 0.5, 7.0]),
+)
+
+
+@given(play=plays)
+@settings(max_examples=60)
+def test_parts_add_up_whatever_happened(play: Play) -> None:
+    """With any faults, settings and chunks no part is negative, none is left over, and no word."""
+    with tempfile.TemporaryDirectory() as folder:
+        turn = look_at(read(keep(play, Path(folder)).read_text("utf-8")))
+    parts = spent(turn)
+    assert all(part.ticks > 0 for part in parts)
+    assert sum(part.ticks for part in parts) == round((turn.after_word or 0) * 10_000)
+    assert [word.end for word in turn.words] == sorted(word.end for word in turn.words)
+    assert record_page(turn)
 
 
 def test_times_have_their_owners() -> None:
@@ -84,27 +132,61 @@ def test_what_if_of_the_no_speech_limit(tmp_path: Path) -> None:
     assert (found.certainty, found.at) == (EXACT, kept.answered)
 
 
-def test_what_if_of_the_answer_mode(tmp_path: Path) -> None:
-    """A dictation knows when an assistant would have been answered."""
+@pytest.mark.parametrize("hold", HOLDS)
+def test_what_if_of_the_answer_mode(tmp_path: Path, hold: int) -> None:
+    """A dictation knows when an assistant would have been answered, with any hold."""
     play = dataclasses.replace(
         PLAYS["held"], turn=UtteranceSettings(answer_on="audio-stop"), stop=True
     )
     found = row(
         list(what_if(look_at(read(keep(play, tmp_path).read_text("utf-8"))))),
-        "answer on",
-        "end-of-turn",
+        "answer on end-of-turn, hold",
+        f"{hold} ms",
     )
-    live = dataclasses.replace(PLAYS["held"], turn=UtteranceSettings(hold=0))
+    live = dataclasses.replace(PLAYS["held"], turn=UtteranceSettings(hold=hold), stop=True)
     second = look_at(read(keep(live, tmp_path).read_text("utf-8")))
+    assert found.certainty == EXACT
     assert found.answer is not None
     assert second.answer is not None
     assert (found.answer.text, found.at) == (second.answer.text, second.answered)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("hold", "500 ms"), ("answer on", "audio-stop")])
+@pytest.mark.parametrize("name", ["good", "dropped", "stalled"])
+@pytest.mark.parametrize("hold", [250, 500, 1000])
+def test_what_a_longer_hold_costs(tmp_path: Path, name: str, hold: int) -> None:
+    """It is within a quarter of a second of a run with it in which no more was said."""
+    found = row(list(what_if(turn_of(name))), "hold", f"{hold} ms")
+    again = dataclasses.replace(PLAYS[name], turn=UtteranceSettings(hold=hold))
+    second = look_at(read(keep(again, tmp_path).read_text("utf-8")))
+    assert found.certainty == SILENT
+    assert found.answer is not None
+    assert found.at is not None
+    assert second.answer is not None
+    assert second.answered is not None
+    assert (found.answer.text, found.answer.trigger) == (second.answer.text, second.answer.trigger)
+    assert abs(found.at - second.answered) <= 0.25
+
+
+def test_the_hold_that_was_enough(tmp_path: Path) -> None:
+    """The story names it, and a second run with it gives the same text, with less another."""
+    assert enough_hold(turn_of("held")) == 600
+    assert "; a hold of 0.6 s would have been enough." in " ".join(story(turn_of("held")))
+    for hold, whole in ((500, False), (600, True)):
+        again = dataclasses.replace(PLAYS["held"], turn=UtteranceSettings(hold=hold))
+        second = look_at(read(keep(again, tmp_path).read_text("utf-8")))
+        assert second.answer is not None
+        kept = turn_of("held").answer
+        assert kept is not None
+        assert (second.answer.text == kept.text) is whole
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("no-speech limit", "15 s"), ("answer on", "audio-stop")]
+)
 def test_what_if_claims_nothing_that_it_cannot_know(setting: str, value: str) -> None:
     """What would have been said after the answer is not in the record."""
-    found = row(list(what_if(turn_of("good"))), setting, value)
+    kept = "good" if setting == "answer on" else "nothing-said"
+    found = row(list(what_if(turn_of(kept))), setting, value)
     assert (found.certainty, found.answer) == (OPEN, None)
 
 
