@@ -121,7 +121,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
         # the storage itself.
         await data.async_stop()
 
-    entry.async_on_unload(hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, stop))
+    # Not "once": unloading after the stop would take back a listener that is gone already.
+    entry.async_on_unload(hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, stop))
     if not usage.exhausted:
         issues.clear(hass, entry, issues.DAILY_LIMIT)
     if not known[CONF_SERVE]:

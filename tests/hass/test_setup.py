@@ -217,6 +217,17 @@ async def test_ended_in_the_middle_of_a_turn(
         assert len(worker.connections) == 2
 
 
+async def test_unloaded_after_a_stop(
+    hass: HomeAssistant, worker, set_up, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An entry may be unloaded when Home Assistant's stop is over: nothing is taken back twice."""
+    entry = await set_up(worker)
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await hass.async_block_till_done()
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    assert "Unable to remove unknown job listener" not in caplog.text
+
+
 async def test_token_fails_later(
     hass: HomeAssistant, worker, set_up, audio, caplog: pytest.LogCaptureFixture, hear
 ) -> None:
