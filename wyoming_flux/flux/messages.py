@@ -90,11 +90,12 @@ Message = Connected | TurnInfo | FluxWarning | FluxFault | Other | Garbage
 
 
 def parse(frame: str | bytes) -> Message:
-    """Read one WebSocket frame; never raises: what is no message is :class:`Garbage`."""
-    if isinstance(frame, bytes):
-        return Garbage()
+    """Read one WebSocket frame; never raises: what is no message is :class:`Garbage`.
+
+    Flux's are text; a proxy may make them binary frames of the same UTF-8.
+    """
     try:
-        fields = json.loads(frame)
+        fields = json.loads(frame.decode() if isinstance(frame, bytes) else frame)
     except (ValueError, RecursionError):
         return Garbage()
     if not isinstance(fields, dict):

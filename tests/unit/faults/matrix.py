@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from wyoming_flux.simulator.faults import (
+    BinaryFrames,
     ConnectedLate,
     ConnectLate,
     Drop,
@@ -22,9 +23,13 @@ from wyoming_flux.simulator.faults import (
     Garbage,
     Jitter,
     LateEndOfTurn,
+    NoControls,
     Refuse,
     SlowReader,
     Stall,
+    Unflushed,
+    Untyped,
+    Window,
 )
 from wyoming_flux.simulator.faults import Moment as FaultMoment
 
@@ -160,6 +165,19 @@ TROUBLES: Final = (
     Trouble("takes no audio, once", (SlowReader(rate=0.0),), _1, _STALL),
     Trouble("takes no audio, always", (SlowReader(rate=0.0),), _L, _SILENT, "timeout"),
 )
+
+QUIRKS: Final = (
+    Trouble("window ends are behind", (Window(kind="lagging"),), _H, 1.5),
+    Trouble("window ends creep", (Window(kind="creeping"),), _H, 4.0),
+    Trouble("window ends are missing", (Window(kind="missing"),), _H, 4.0),
+    Trouble("messages without `type`", (Untyped(),), _H),
+    Trouble("binary frames", (BinaryFrames(),), _H),
+    Trouble("`CloseStream` flushes nothing", (Unflushed(),), _H, 1.0),
+    Trouble("no control: `Error`", (NoControls(answer="error"),), _H, 1.0),
+    Trouble("no control: 1011", (NoControls(answer="close"),), _H, 1.0),
+    Trouble("no control: ignored", (NoControls(answer="ignore"),), _H, 1.0),
+)
+"""How an endpoint may be, against what is believed; at no moment in particular."""
 
 
 @dataclass(frozen=True, slots=True)

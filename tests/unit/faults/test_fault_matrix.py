@@ -10,6 +10,7 @@ from tests.unit.faults.matrix import (
     BEFORE,
     CELLS,
     INGEST,
+    QUIRKS,
     STANDS_STILL,
     TROUBLES,
     Cell,
@@ -20,7 +21,7 @@ from tests.unit.faults.matrix import (
 )
 from tests.unit.faults.stage import MemoryStage, Result, judge, play
 from wyoming_flux.settings import UtteranceSettings
-from wyoming_flux.simulator.faults import KINDS, Quirk
+from wyoming_flux.simulator.faults import KINDS
 
 WITH_A_FALLBACK = 3.0
 """Seconds that a fault may add there, besides the audio that is heard anew."""
@@ -73,10 +74,26 @@ def test_with_a_fallback_there_is_the_text(
     assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"
 
 
+@pytest.mark.parametrize("client", Client, ids=str)
+@pytest.mark.parametrize("always", [True, False], ids=["always", "suddenly"])
+@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.name)
+def test_quirk(
+    run_virtual: Virtual, memory_connector: Any, quirk: Trouble, always: bool, client: Client
+) -> None:
+    """No belief costs a sentence: an endpoint that is otherwise, always or suddenly, is heard."""
+    cell = Cell(quirk, Moment.CONNECTING, client)
+    connector = memory_connector(recognizer="coded", faults=quirk.faults if always else ())
+
+    async def main() -> Any:
+        return await play(cell, MemoryStage(connector, UtteranceSettings(max_turn=cell.max_turn)))
+
+    judge(cell, run_virtual(main))
+
+
 def test_every_fault_of_the_simulator_is_there() -> None:
-    """A fault that the simulator learns must get its row; a quirk has no moment."""
-    faults = {kind for kind in KINDS.values() if not issubclass(kind, Quirk)}
-    assert {type(fault) for trouble in TROUBLES for fault in trouble.faults} == faults
+    """A fault, or a quirk, that the simulator learns must get its row."""
+    known = {type(fault) for one in (*TROUBLES, *QUIRKS) for fault in one.faults}
+    assert known == set(KINDS.values())
 
 
 def test_selection_meets_all_there_is() -> None:

@@ -67,6 +67,8 @@ def test_workers_ai_leaves_things_out() -> None:
         ("<html>", Garbage()),
         ("[" * 100_000, Garbage()),
         (b"\x00\x01", Garbage()),
+        (b'{"type":"Connected"}', Connected()),
+        ('{"type":"Connected"}'.encode("utf-16"), Garbage()),
     ],
 )
 def test_other_frames(frame: str | bytes, message: object) -> None:
