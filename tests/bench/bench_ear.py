@@ -71,7 +71,7 @@ async def listen(
             if isinstance(message, TurnInfo):
                 told.append((time.monotonic() - began, message))
     except ConnectionLost as end:
-        if end.upstream_code != "1000":
+        if end.close_code != 1000:
             raise
     await sender
     await connection.close()

@@ -8,7 +8,7 @@ probability of speech; what should be decoded goes out as a :class:`Job`, its te
 ::
 
     silence --two chunks of speech--> turn --0.5 s of pause--> ended --its text is known--> told
-                                       ^  | speech goes on
+                                       ^  | speech goes on                if it was surely speech
                                        +--+
 """
 
@@ -29,6 +29,10 @@ CHUNK: Final = CHUNK_SAMPLES / RATE
 
 _SPEECH_BEGINS: Final = 0.5
 _SPEECH_GOES_ON: Final = 0.35
+# Of 21 minutes of music and sounds of games without a voice the model made 16 texts, and 3 with
+# these two; of 330 words and sentences, in noise too, no right text was lost.
+_SPEECH_IS_SURE: Final = 0.8
+_SURE_FOR: Final = 5
 # All of these in chunks.
 _ONSET: Final = 2
 # The onset, and 0.3 s before it.
@@ -69,16 +73,24 @@ class Voice:
     silent: int = 0
     """Chunks since the last speech, while *speaking*."""
     _onset: int = 0
+    _sure: int = 0
 
     def heard(self, probability: float) -> None:
         """Take the probability of speech in the next chunk."""
         if not self.speaking:
             self._onset = self._onset + 1 if probability >= _SPEECH_BEGINS else 0
+            self._sure = self._sure if self._onset else 0
             self.speaking = self._onset >= _ONSET
         elif probability >= _SPEECH_GOES_ON:
             self.silent = 0
         else:
             self.silent += 1
+        self._sure += probability >= _SPEECH_IS_SURE
+
+    @property
+    def sure(self) -> bool:
+        """Whether it was surely speech for long enough to be a word."""
+        return self._sure >= _SURE_FOR
 
     @property
     def over(self) -> bool:
@@ -231,7 +243,7 @@ class Turns:
 
     def _show(self, turn: _Turn, text: str) -> None:
         text = " ".join(part for part in (*turn.settled, text) if part)
-        if not text or text == turn.text:
+        if not text or text == turn.text or not self._voice.sure:
             return
         turn.text = text
         self._tell(TurnEvent.UPDATE if turn.told else TurnEvent.START_OF_TURN)

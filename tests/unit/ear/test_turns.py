@@ -177,10 +177,20 @@ def test_one_loud_chunk_is_no_speech() -> None:
 def test_thresholds_of_speech() -> None:
     """Two chunks at 0.5 begin a turn; 0.35 keeps it going, less is a pause."""
     played = Played()
-    played.play([0.5] * 2 + [0.35] * 40)
+    played.play([0.5] * 2 + [0.8] * 5 + [0.35] * 40)
     assert not played.ends
     played.play([0.34] * 16)
-    assert [turn.transcript for turn in played.ends] == [words(0, 41)]
+    assert [turn.transcript for turn in played.ends] == [words(0, 46)]
+
+
+def test_what_never_surely_was_speech_is_not_told() -> None:
+    """Music and crowds may be speech for long, never surely: 160 ms of that make all of it text."""
+    played = Played()
+    played.play([0.79] * 80 + [0.8] * 4 + [0.0] * 20)
+    assert {turn.transcript for turn in played.told} == {""}
+    played.play([0.5] * 30 + [0.8] * 5 + [0.5] * 20 + [0.0] * 16)
+    assert [turn.transcript for turn in played.ends] == [words(104, 158)]
+    assert {turn.turn_index for turn in played.told} == {0}
 
 
 def test_partial_text_waits_for_an_idle_model() -> None:
@@ -287,8 +297,10 @@ def test_any_speech_is_told_once_and_in_order(
     final = [*played.ends, *(turn for turn in played.told[-1:] if turn.transcript)]
     said = [int(word) for turn in final for word in turn.transcript.split()]
     assert said == sorted(set(said))
-    loud = [at for at, p in enumerate(probabilities) if p >= 0.5]
-    assert {at for at in loud if at + 1 in loud} <= set(said)
+    ends = itertools.accumulate(length for _, length in runs)
+    surely = ((end, length) for (p, length), end in zip(runs, ends, strict=True) if p == 1.0)
+    spoken = {at for end, length in surely if length >= 5 for at in range(end - length, end)}
+    assert spoken <= set(said)
 
 
 class Level:

@@ -2,25 +2,23 @@
 
 import dataclasses
 import itertools
-import json
+import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from wyoming_flux.flux.connection import WORKER_HEADER
-from wyoming_flux.flux.messages import TurnEvent, TurnInfo, parse
 
 from .plan import CLIPS, NAME, TIMEOUT_MS
-
-Record = dict[str, Any]
+from .streams import Record, Stream, kind_of, kinds_of, message_of, streams_of
 
 _CLOSES: Final = (1000, 1005, 1006)
 """Codes that may follow a ``CloseStream``: as documented, and through a proxy."""
 _SLOW: Final = 0.5
 """Part of the audio's speed below which a window end creeps."""
-_SOON: Final = 0.3
-"""Seconds by which the end of a turn may miss the timeout that was asked for."""
+_SOON: Final = 300.0
+"""Milliseconds by which the end of a turn may miss the timeout that was asked for."""
 _COVERED: Final = 0.1
 
 
@@ -91,66 +89,9 @@ class Findings:
     oddities: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A TurnInfo, and when it came."""
-
-    at: float
-    sent: float
-    info: TurnInfo
-
-
-class _Stream:
-    """The records of one stream."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self.name: str = records[0]["step"]
-        self.refused = self.first("refused")
-        self.opened = self.first("opened")
-        self.closed = self.first("closed")
-        self.said = self.first("said")
-        self.sent: float = max(one["sent"] for one in records)
-
-    def first(self, event: str) -> Record | None:
-        """Return its first record of this event."""
-        return next((one for one in self.records if one["event"] == event), None)
-
-    @property
-    def frames(self) -> list[Record]:
-        return [one for one in self.records if one["event"] == "frame"]
-
-    @property
-    def turns(self) -> list[_Heard]:
-        read = ((one, parse(one["data"])) for one in self.frames)
-        return [
-            _Heard(one["at"], one["sent"], info) for one, info in read if isinstance(info, TurnInfo)
-        ]
-
-    @property
-    def text(self) -> str:
-        """The text of its turns."""
-        texts = {
-            one.info.turn_index: one.info.transcript for one in self.turns if one.info.transcript
-        }
-        return " ".join(text for _, text in sorted(texts.items()))
-
-    @property
-    def ends(self) -> list[_Heard]:
-        return [one for one in self.turns if one.info.event is TurnEvent.END_OF_TURN]
-
-    @property
-    def end_ms(self) -> float | None:
-        """From the last word to the first end of a turn after it."""
-        if self.said is None:
-            return None
-        spoken = self.said["spoken"]
-        return next((1000 * (one.at - spoken) for one in self.ends if one.at >= spoken), None)
-
-
 def find(records: Iterable[Record]) -> Findings:
     """Return what these records mean; they may be those of a run that was broken off."""
-    streams = list(_streams(records))
+    streams = list(streams_of(records))
     found = Findings(streams=len(streams), sent=sum(one.sent for one in streams))
     opened = [one for one in streams if one.opened is not None]
     if streams:
@@ -166,27 +107,14 @@ def find(records: Iterable[Record]) -> Findings:
     for stream in opened:
         if stream.name.startswith("control "):
             found.answers[stream.name.removeprefix("control ")] = _answer(found, stream)
-    _judge_close(found)
-    for stream in opened:
-        if stream.name == "idle":
+        elif stream.name == "idle":
             _idle(found, stream)
+    _judge_close(found)
     _oddities(found, opened)
     return found
 
 
-def _streams(records: Iterable[Record]) -> Iterator[_Stream]:
-    current: list[Record] = []
-    for one in records:
-        if one["event"] in ("opening", "left out") and current:
-            yield _Stream(current)
-            current = []
-        if one["event"] != "left out":
-            current.append(one)
-    if current:
-        yield _Stream(current)
-
-
-def _upgrades(found: Findings, opened: Sequence[_Stream]) -> None:
+def _upgrades(found: Findings, opened: Sequence[Stream]) -> None:
     times = [one.opened["connect_ms"] for one in opened if one.opened]
     found.cold_ms = times[0]
     found.warm_ms = statistics.median(times[1:]) if times[1:] else None
@@ -194,7 +122,7 @@ def _upgrades(found: Findings, opened: Sequence[_Stream]) -> None:
     found.plain = found.route == "worker" and WORKER_HEADER not in headers
 
 
-def _parameters(found: Findings, streams: Sequence[_Stream]) -> None:
+def _parameters(found: Findings, streams: Sequence[Stream]) -> None:
     for stream in streams:
         name = stream.name
         if name.startswith(("eot_", "eager_", "keyterm")):
@@ -202,7 +130,7 @@ def _parameters(found: Findings, streams: Sequence[_Stream]) -> None:
                 # No status: it was not reached, which says nothing of the parameter.
                 found.taken[name] = None if stream.refused["status"] is None else False
                 found.refusals[name] = stream.refused
-            elif _kinds(stream.frames) & {"Error"} or not stream.frames:
+            elif kinds_of(stream.frames) & {"Error"} or not stream.frames:
                 found.taken[name] = False if stream.frames else None
             else:
                 found.taken[name] = True
@@ -219,11 +147,11 @@ def _parameters(found: Findings, streams: Sequence[_Stream]) -> None:
         found.name_helps = None if before else heard
 
 
-def _messages(found: Findings, opened: Sequence[_Stream]) -> None:
+def _messages(found: Findings, opened: Sequence[Stream]) -> None:
     fields: dict[str, dict[str, None]] = {}
     binary, typed = set(), set()
     for frame in (one for stream in opened for one in stream.frames):
-        message = _json(frame)
+        message = message_of(frame)
         binary.add(frame["binary"])
         if message is None:
             continue
@@ -246,12 +174,12 @@ def _messages(found: Findings, opened: Sequence[_Stream]) -> None:
         found.word_times = "words[].start" in fields.get("TurnInfo", {})
     first = opened[0].frames
     if first:
-        message = _json(first[0]) or {}
+        message = message_of(first[0]) or {}
         found.first_message = f"{message.get('type') or message.get('event') or 'no type'}"
         found.first_message += f", after {first[0]['sent']:.2f} s of audio"
 
 
-def _windows(found: Findings, streams: Sequence[_Stream]) -> None:
+def _windows(found: Findings, streams: Sequence[Stream]) -> None:
     if not any(stream.turns for stream in streams):
         return
     lags, paces = [], []
@@ -279,79 +207,79 @@ def _windows(found: Findings, streams: Sequence[_Stream]) -> None:
         found.update_seconds = statistics.median(gaps)
 
 
-def _ends(found: Findings, opened: Sequence[_Stream]) -> None:
+def _ends(found: Findings, opened: Sequence[Stream]) -> None:
     by_audio = []
     for stream in opened:
-        end = stream.end_ms
-        if stream.name.startswith(("first", "frames")):
-            size = int(stream.name.split()[1]) if " " in stream.name else 80
-            times = found.end_ms.setdefault(size, [])
-            if end is not None:
-                times.append(end)
-                window = next(
-                    one.info.audio_window_end
-                    for one in stream.ends
-                    if stream.said and one.at >= stream.said["spoken"]
-                )
-                if window is not None and found.windows == "true":
-                    by_audio.append(1000 * (window + (found.lag or 0.0) - CLIPS["sentence"]))
-        elif stream.name == "timeout":
-            asked = dict(stream.records[0]["asked"])
-            found.timeout_asked = True
-            found.timeout_ms = end
-            late = end is None or end > TIMEOUT_MS + 1000 * _SOON + 300
-            early = end is not None and end < TIMEOUT_MS - 1000 * _SOON
-            # An end before the timeout was the model's: it says nothing.
-            found.timeout_honoured = None if early else not late
-            if "eot_timeout_ms" not in asked:
-                found.timeout_honoured = None
+        if stream.name == "timeout":
+            _timeout(found, stream)
+        if not stream.name.startswith(("first", "frames")):
+            continue
+        size = int(stream.name.split()[1]) if " " in stream.name else 80
+        times = found.end_ms.setdefault(size, [])
+        if stream.end is None or stream.end_ms is None:
+            continue
+        times.append(stream.end_ms)
+        window = stream.end.info.audio_window_end
+        if window is not None and found.windows == "true":
+            by_audio.append(1000 * (window + (found.lag or 0.0) - CLIPS["sentence"]))
     if by_audio:
         found.end_of_turn_ms = max(0.0, statistics.median(by_audio))
-    elif any(found.end_ms.values()):
-        found.end_of_turn_ms = statistics.median(x for one in found.end_ms.values() for x in one)
+    elif times := list(itertools.chain(*found.end_ms.values())):
+        found.end_of_turn_ms = statistics.median(times)
 
 
-def _answer(found: Findings, stream: _Stream) -> Answer:
+def _timeout(found: Findings, stream: Stream) -> None:
+    found.timeout_asked, found.timeout_ms = True, stream.end_ms
+    asked = dict(stream.records[0]["asked"])
+    end = math.inf if stream.end_ms is None else stream.end_ms
+    # An end before the timeout was the model's: it says nothing.
+    if "eot_timeout_ms" in asked and end >= TIMEOUT_MS - _SOON:
+        found.timeout_honoured = end <= TIMEOUT_MS + 2 * _SOON
+
+
+_PROPER: Final = {
+    "ForceEndTurn": {"EndOfTurn", "Warning"},
+    "Configure": {"ConfigureSuccess", "ConfigureFailure"},
+}
+"""What shows that a control message is taken."""
+
+
+def _answer(found: Findings, stream: Stream) -> Answer:
     said = stream.first("control")
     if said is None:
         return Answer("not asked")
     name = stream.name.removeprefix("control ")
     after = stream.records[stream.records.index(said) :]
     frames = [one for one in after if one["event"] == "frame"]
-    came = tuple(dict.fromkeys(_kind(one) for one in frames))
     code = stream.closed["code"] if stream.closed in after and stream.closed else None
-    infos = [
-        one for one in stream.turns if one.at >= said["at"] and one.sent <= said["sent"] + 0.01
-    ]
-    lag = found.lag or 0.0
-    flushed: bool | None
+    # What only silence brought is none of the message's.
+    until = said["sent"] + 0.01
+    infos = [one.info for one in stream.turns if one.at >= said["at"] and one.sent <= until]
+    flushed: bool | None = bool(infos)
     if found.windows == "true":
-        ends = [one.info.audio_window_end or 0.0 for one in infos]
-        flushed = max(ends, default=0.0) >= said["sent"] - lag - _COVERED
-    else:
-        flushed = None if not frames and code is None else bool(infos)
-    if "Error" in came:
-        return Answer("error", came, code, flushed)
-    known = {
-        "ForceEndTurn": {"EndOfTurn", "Warning"},
-        "Configure": {"ConfigureSuccess", "ConfigureFailure"},
-    }
+        heard = max((one.audio_window_end or 0.0 for one in infos), default=0.0)
+        flushed = heard >= said["sent"] - (found.lag or 0.0) - _COVERED
+    elif not frames and code is None:
+        flushed = None
     if name == "Configure":
-        for message in (_json(one) or {} for one in frames):
-            echo = message.get("thresholds")
-            if message.get("type") == "ConfigureSuccess" and isinstance(echo, dict):
-                found.thresholds = {
-                    k: v
-                    for k, v in echo.items()
-                    if isinstance(v, int | float) and not isinstance(v, bool)
-                }
-    # An end that only silence brought is none of ForceEndTurn's.
-    at_once = {_kind(one) for one in frames if one["sent"] <= said["sent"] + 0.01}
-    if known.get(name, set()) & at_once:
-        return Answer("taken", came, code, flushed)
-    if code is not None:
-        return Answer("close", came, code, flushed)
-    return Answer("ignored", came, None, flushed)
+        found.thresholds = _thresholds(frames)
+    came = tuple(dict.fromkeys(kind_of(one) for one in frames))
+    if "Error" in came:
+        kind = "error"
+    elif _PROPER.get(name, set()) & kinds_of(one for one in frames if one["sent"] <= until):
+        kind = "taken"
+    else:
+        kind = "ignored" if code is None else "close"
+    return Answer(kind, came, code, flushed)
+
+
+def _thresholds(frames: Iterable[Record]) -> dict[str, float]:
+    for message in (message_of(one) or {} for one in frames):
+        echo = message.get("thresholds")
+        if message.get("type") == "ConfigureSuccess" and isinstance(echo, dict):
+            numbers = ((name, one) for name, one in echo.items() if not isinstance(one, bool))
+            return {name: one for name, one in numbers if isinstance(one, int | float)}
+    return {}
 
 
 def _judge_close(found: Findings) -> None:
@@ -365,7 +293,7 @@ def _judge_close(found: Findings) -> None:
         found.answers["CloseStream"] = dataclasses.replace(close, kind="taken")
 
 
-def _idle(found: Findings, stream: _Stream) -> None:
+def _idle(found: Findings, stream: Stream) -> None:
     waits, closed = stream.first("waits"), stream.closed
     if waits is None:
         return
@@ -377,68 +305,41 @@ def _idle(found: Findings, stream: _Stream) -> None:
         found.idle_heard = bool(stream.text)
 
 
-def _oddities(found: Findings, opened: Sequence[_Stream]) -> None:
-    def odd(what: str, streams: list[str]) -> None:
-        if streams:
-            found.oddities.append(f"{what} ({', '.join(dict.fromkeys(streams))})")
+def _lost_its_text(stream: Stream) -> bool:
+    told = {one.info.turn_index for one in stream.turns if one.info.transcript}
+    return any(not one.info.transcript and one.info.turn_index in told for one in stream.ends)
 
-    plain = [one for one in opened if not one.name.startswith(("control", "idle"))]
-    odd(
-        "EndOfTurn without the text that was told before",
-        [
-            stream.name
-            for stream in opened
-            for end in stream.ends
-            if not end.info.transcript
-            and any(
-                one.info.transcript and one.info.turn_index == end.info.turn_index
-                for one in stream.turns
-            )
-        ],
-    )
-    odd(
-        "EndOfTurn told twice",
-        [
-            one.name
-            for one in opened
-            if len({end.info.turn_index for end in one.ends}) < len(one.ends)
-        ],
-    )
-    odd(
+
+def _told_twice(stream: Stream) -> bool:
+    return len({one.info.turn_index for one in stream.ends}) < len(stream.ends)
+
+
+_ODDITIES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] = (
+    ("EndOfTurn without the text that was told before", _lost_its_text),
+    ("EndOfTurn told twice", _told_twice),
+    (
         "frames that are no JSON object",
-        [one.name for one in opened if any(_json(frame) is None for frame in one.frames)],
-    )
-    odd("an Error", [one.name for one in plain if "Error" in _kinds(one.frames)])
-    odd(
-        "closed in the middle",
-        [f"{one.name}: {one.closed['code']}" for one in plain if one.closed is not None],
-    )
-    odd(
-        "audio was not taken in time",
-        [one.name for one in opened if any(r["event"] == "overdue" for r in one.records)],
-    )
-    odd(
-        "nothing was heard of the sentence",
-        [one.name for one in plain if one.said is not None and not one.text],
-    )
-    odd(
-        "the turn did not end",
-        [one.name for one in plain if one.said is not None and one.text and one.end_ms is None],
-    )
+        lambda one: any(message_of(frame) is None for frame in one.frames),
+    ),
+    ("audio was not taken in time", lambda one: one.first("overdue") is not None),
+)
+_ODDITIES_OF_SENTENCES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] = (
+    ("an Error", lambda one: "Error" in kinds_of(one.frames)),
+    ("closed in the middle", lambda one: one.closed is not None),
+    ("nothing was heard of the sentence", lambda one: one.said is not None and not one.text),
+    ("the turn did not end", lambda one: bool(one.said and one.text) and one.end is None),
+)
+"""On streams on which nothing is done that may bring this."""
 
 
-def _json(frame: Record) -> dict[str, Any] | None:
-    try:
-        message = json.loads(frame["data"])
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
-
-
-def _kind(frame: Record) -> str:
-    message = _json(frame)
-    return "?" if message is None else str(message.get("event") or message.get("type") or "?")
-
-
-def _kinds(frames: Iterable[Record]) -> set[str]:
-    return {_kind(one) for one in frames}
+def _oddities(found: Findings, opened: Sequence[Stream]) -> None:
+    plain = [one for one in opened if not one.name.startswith(("control", "idle"))]
+    for table, streams in ((_ODDITIES, opened), (_ODDITIES_OF_SENTENCES, plain)):
+        for what, is_so in table:
+            names = [
+                f"{one.name}: {one.closed['code']}" if one.closed else one.name
+                for one in streams
+                if is_so(one)
+            ]
+            if names:
+                found.oddities.append(f"{what} ({', '.join(dict.fromkeys(names))})")
