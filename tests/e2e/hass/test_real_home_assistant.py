@@ -1,8 +1,12 @@
 """A spoken sample, in real time, through a real Home Assistant, to a light that goes on."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support.processes import Process
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
@@ -117,6 +121,26 @@ async def test_core_wyoming_on_our_server(start, stage, worker) -> None:
         assert home_assistant.loud() == []
     finally:
         await server.stop(0)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("moonshine_voice") is None, reason="needs the extra local"
+)
+async def test_ear_of_this_machine_as_the_first_engine(start, stage, tmp_path: Path) -> None:
+    """A fresh Home Assistant and ``serve --local``, no account, no network: the light goes on."""
+    async with await Process.serve("--local", home=tmp_path) as server:
+        home_assistant = await start()
+        port = int(server.uri.rpartition(":")[2])
+        entry = await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
+        async with home_assistant.websocket() as socket:
+            pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
+            run = await stage.run_pipeline(socket, pipeline, stage.sample())
+        print(f"{run.latency_ms:.0f} ms after the last word")
+        assert (run.text, run.speech) == ("Turn on the living room light.", "Turned on the light")
+        assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")
+        await home_assistant.wait_state(LIGHT, "on")
+        await home_assistant.stop()
+        assert home_assistant.loud() == []
 
 
 async def test_real_satellite(start, stage, worker, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Each test prints how long after the last word the answer came (``pytest -rP``).
 """
 
 import asyncio
+import os
 import signal
 import wave
 from pathlib import Path
@@ -76,6 +77,24 @@ async def test_flux_goes_in_the_sentence(tmp_path: Path, at: float, how: signal.
         assert await say(server, f"{how.name} at {at:g} s") == TEXT
         await going
         assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")
+
+
+async def test_a_fault_of_native_code(tmp_path: Path) -> None:
+    """The ear crashes in the sentence, and is the only endpoint: its successor hears all of it."""
+    async with await Process.serve("--local", home=tmp_path) as server:
+
+        async def crash() -> None:
+            await asyncio.sleep(1.5)
+            pid = server.process.pid
+            (ear,) = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+            os.kill(int(ear), signal.SIGSEGV)
+
+        crashing = asyncio.create_task(crash())
+        assert await say(server, "crash at 1.5 s") == TEXT
+        await crashing
+        assert await say(server, "after the crash") == TEXT
+        await server.wait_for(r"WARNING the ear on this machine has ended: SIGSEGV in native code")
+        await server.wait_for(r"Utterance 2: .*endpoint local, attempts 1,")
 
 
 async def test_a_second_flux(tmp_path: Path) -> None:

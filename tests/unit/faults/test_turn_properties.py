@@ -53,9 +53,7 @@ any_fault = st.one_of(
     st.builds(kinds.ConnectLate, seconds=times),
     st.builds(kinds.ConnectedLate, seconds=times, after_audio=st.booleans()),
     st.builds(kinds.Jitter, seconds=st.floats(0, 0.4), seed=st.integers(0, 9)),
-    st.just(kinds.DuplicateEndOfTurn()),
-    st.just(kinds.EmptyEndOfTurn()),
-    st.just(kinds.LateEndOfTurn()),
+    st.builds(kinds.SpoiledEnd, kind=st.sampled_from(["empty", "twice", "late"])),
 )
 
 

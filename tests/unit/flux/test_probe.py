@@ -116,8 +116,8 @@ async def test_a_profile_comes_out_as_it_went_in(text: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "oddity"),
     [
-        ("empty-end", "without the text"),
-        ("duplicate-end", "told twice"),
+        ("end:kind=empty", "without the text"),
+        ("end:kind=twice", "told twice"),
         ("garbage:kind=text", "no JSON object"),
         ("error:after=1", "an Error"),
         ("drop:after=1,code=1011", "closed in the middle (first: 1011)"),

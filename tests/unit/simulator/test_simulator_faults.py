@@ -14,16 +14,14 @@ from wyoming_flux.simulator.faults import (
     ConnectedLate,
     ConnectLate,
     Drop,
-    DuplicateEndOfTurn,
-    EmptyEndOfTurn,
     ErrorMessage,
     Fault,
     Garbage,
     Jitter,
-    LateEndOfTurn,
     NoControls,
     Refuse,
     SlowReader,
+    SpoiledEnd,
     Stall,
     Unflushed,
     Untyped,
@@ -128,11 +126,11 @@ def test_jitter_keeps_the_order(talk: Talking, spoken: Spoken) -> None:
     ("fault", "events"),
     [
         (
-            DuplicateEndOfTurn(),
+            SpoiledEnd(kind="twice"),
             [("StartOfTurn", "yes"), ("EndOfTurn", "yes"), ("EndOfTurn", "yes")],
         ),
-        (EmptyEndOfTurn(), [("StartOfTurn", "yes"), ("EndOfTurn", "")]),
-        (LateEndOfTurn(), [("StartOfTurn", "yes"), ("EndOfTurn", "yes")]),
+        (SpoiledEnd(kind="empty"), [("StartOfTurn", "yes"), ("EndOfTurn", "")]),
+        (SpoiledEnd(kind="late"), [("StartOfTurn", "yes"), ("EndOfTurn", "yes")]),
     ],
 )
 @pytest.mark.parametrize("tail", [0.32, 1.0])
@@ -144,7 +142,7 @@ def test_ends_of_turns(
     assert said.events() == events
     kinds = [(one["event"], one["turn_index"]) for one in said.messages[1:]]
     before = kinds[kinds.index(("EndOfTurn", 0)) - 1]
-    late = isinstance(fault, LateEndOfTurn) and tail == 1.0
+    late = fault == SpoiledEnd(kind="late") and tail == 1.0
     assert before == (("Update", 1) if late else ("Update", 0))
 
 
@@ -238,9 +236,9 @@ def test_no_controls(talk: Talking, control: Any, answer: Any, code: int | None,
         ("garbage:kind=binary", Garbage(kind="binary")),
         ("slow-reader:rate=0.5,after=2", SlowReader(rate=0.5, after=2.0)),
         ("jitter:seconds=0.1,seed=7", Jitter(seconds=0.1, seed=7)),
-        ("duplicate-end", DuplicateEndOfTurn()),
-        ("empty-end:connection=2", EmptyEndOfTurn(connection=2)),
-        ("late-end", LateEndOfTurn()),
+        ("end:kind=twice", SpoiledEnd(kind="twice")),
+        ("end:connection=2", SpoiledEnd(connection=2)),
+        ("end:kind=late", SpoiledEnd(kind="late")),
         ("window:seconds=0.3", Window(seconds=0.3)),
         ("window:kind=missing,connection=1", Window(kind="missing", connection=1)),
         ("untyped", Untyped()),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.coded import CodedRecognizer, speak
 from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Refusal, Request
-from wyoming_flux.simulator.faults import DuplicateEndOfTurn, Jitter, LateEndOfTurn
+from wyoming_flux.simulator.faults import Jitter, SpoiledEnd
 
 Talking = Callable[..., Any]
 Spoken = Callable[..., bytes]
@@ -226,7 +226,9 @@ def test_what_happens_is_told_in_lines(talk: Talking, spoken: Spoken) -> None:
 @given(
     st.lists(st.floats(0, 0.2), max_size=60),
     st.lists(
-        st.sampled_from([Jitter(seconds=0.4, seed=3), DuplicateEndOfTurn(), LateEndOfTurn()]),
+        st.sampled_from(
+            [Jitter(seconds=0.4, seed=3), SpoiledEnd(kind="twice"), SpoiledEnd(kind="late")]
+        ),
         max_size=2,
     ),
 )

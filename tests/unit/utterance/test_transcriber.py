@@ -161,9 +161,9 @@ PLAYS = [
     Play((0.3, 1.5), (4.8, 6.3), "", HALF, "turn on the", SILENT, client=OPEN | NO_TIMEOUT),
     Play((10.0, 2.0, 0.1), (9.6, 14), trigger=SILENT, client=FILE | OPEN | PATIENT),
     # What Flux does.
-    Play(LATER, (2.5, 2.8), "empty-end"),
-    Play(LATER, (2.5, 2.8), "duplicate-end"),
-    Play(LATER, (2.5, 3.2), "late-end"),
+    Play(LATER, (2.5, 2.8), "end:kind=empty"),
+    Play(LATER, (2.5, 2.8), "end:kind=twice"),
+    Play(LATER, (2.5, 3.2), "end:kind=late"),
     Play(LATER, (2.5, 2.8), "garbage:after=1"),
     Play(LATER, (2.5, 3.0), "jitter:seconds=0.2"),
     Play(LATER, (2.5, 4.0), "drop:after=1.5,connection=1", attempts=2),
