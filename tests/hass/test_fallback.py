@@ -106,7 +106,7 @@ async def test_wrong_token_falls_back_too(
 ) -> None:
     """The sentence is answered, and a new token is asked for."""
     entry = await set_up(worker, {"fallback_entity": LOCAL})
-    worker._token = "another"
+    worker.token = "another"
     result = await hear(audio.microphone(speech))
     assert result.text == "what the home heard"
     assert len(list(entry.async_get_active_flows(hass, {"reauth"}))) == 1

@@ -117,7 +117,7 @@ async def test_worker_is_there_already(hass: HomeAssistant, account: Account, fl
         "code": b"x-wyoming-flux-worker",
         "subdomain": {"enabled": True},
     }
-    flux._token = "as-before"
+    flux.token = "as-before"
     form = await begin(hass)
     assert form["step_id"] == "worker_token"
     assert form["errors"] == {}

@@ -160,7 +160,7 @@ async def test_fault_is_no_traceback(
 ) -> None:
     """A fault of Flux is the pipeline's usual error."""
     await set_up(worker)
-    worker._token = "another"
+    worker.token = "another"
     events = await run(audio.microphone(audio.tone(1)))
     assert only(events, "error")["code"] == "stt-stream-failed"
     assert tracebacks(caplog) == []

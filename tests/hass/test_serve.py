@@ -119,7 +119,7 @@ async def test_fault_on_the_network_is_a_fault_of_the_entry(
 ) -> None:
     """A token that fails for a client on the network asks for a new one, too; a turn heals it."""
     entry = await set_up(worker, {"serve": True, "serve_port": unused_tcp_port})
-    worker._token = "another"
+    worker.token = "another"
     async with AsyncTcpClient("127.0.0.1", unused_tcp_port) as client:
         await speak(client, audio.tone(0.5))
         error = Error.from_event(await read(client, "error"))
@@ -127,7 +127,7 @@ async def test_fault_on_the_network_is_a_fault_of_the_entry(
         await hass.async_block_till_done()
         assert len(list(entry.async_get_active_flows(hass, {"reauth"}))) == 1
         assert hass.states.get("stt.deepgram_flux").state == "unavailable"
-        worker._token = "door-opener"
+        worker.token = "door-opener"
         await speak(client, audio.tone(1.6))
         await read(client, "transcript")
     await eventually(lambda: hass.states.get("stt.deepgram_flux").state != "unavailable")

@@ -233,7 +233,7 @@ async def test_token_fails_later(
 ) -> None:
     """A token that expires gives one prompt and one line, however often somebody speaks."""
     entry = await set_up(worker)
-    worker._token = "another"
+    worker.token = "another"
     prompts = async_capture_events(hass, "repairs_issue_registry_updated")
     for _ in range(3):
         assert await hear(audio.microphone(audio.tone(1))) == FAILED

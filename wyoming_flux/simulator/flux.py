@@ -90,7 +90,7 @@ class LocalFlux:
         self._recognizer = _factory(recognizer, tuple(script), seconds_per_word)
         self._observe = observe or (lambda upgrade, line: None)
         self._ingest_rate = ingest_rate
-        self._token = token
+        self.token = token  # and so may this
         self._keep = keep
         decodes = recognizer == "local"
         self._max_streams = max_streams or (MAX_DECODERS if decodes else MAX_STREAMS)
@@ -140,7 +140,7 @@ class LocalFlux:
             full = Refuse(status=503, code=_FULL[self.profile.base], message="Out of capacity.")
             return upgrade.refuse(full, self.profile, this.request_id)
         return upgrade.decide(
-            this.request, self.profile, request_id=this.request_id, token=self._token
+            this.request, self.profile, request_id=this.request_id, token=self.token
         )
 
 

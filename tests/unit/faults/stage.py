@@ -84,6 +84,11 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self._open.set()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the server reads now."""
+        return self._open.is_set()
+
     async def readable(self) -> None:
         """Wait until the server reads."""
         await self._open.wait()

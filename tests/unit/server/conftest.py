@@ -96,6 +96,10 @@ class FakeTranscriber:
         """Change the report."""
         self.report = dataclasses.replace(self.report, **facts)
 
+    def cancel(self) -> None:
+        """Be cancelled behind the server's back."""
+        self._outcome.cancel()
+
     def fail(self, error: BaseException) -> None:
         """Give an error."""
         self.room.set()

@@ -41,7 +41,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.heard: list[Event] = []
-        shared = Shared(
+        self.shared = Shared(
             flux=FluxSettings(),
             utterance=UtteranceSettings(),
             languages=("en",),
@@ -52,7 +52,7 @@ class Peer:
             limits=Limits(),
         )
         self.wire = Wire(self.heard.append)
-        self.client = Client(shared, b"", Door())
+        self.client = Client(self.shared, b"", Door())
         self.client.connection_made(self.wire)
 
     def feed(self, data: bytes) -> bytes:
@@ -93,7 +93,7 @@ def peer(run_virtual: Any) -> Callable[[Callable[[Peer], Any]], None]:
             one = Peer()
             await play(one)
             await one.leave()
-            while tasks := one.client._shared.tasks:
+            while tasks := one.shared.tasks:
                 await asyncio.wait(set(tasks))
 
         run_virtual(main)
@@ -110,7 +110,7 @@ def test_a_round_of_the_loop_has_64_events_of_a_client(peer: Any) -> None:
         assert rest == b""
         for taken in range(1, 6):
             assert len(one.heard) == taken * SHARE
-            assert one.wire._open.is_set() == (taken == 5)
+            assert one.wire.is_read == (taken == 5)
             await asyncio.sleep(0)
         assert len(one.heard) == count
 

@@ -308,7 +308,7 @@ async def test_a_lost_way_to_flux_while_sending(speaking: Any) -> None:
 async def test_a_turn_that_is_cancelled_is_answered_too(speaking: Any) -> None:
     """Should anything cancel a turn behind our back, its client is not left waiting."""
     _, client, utterance = await speaking()
-    utterance._outcome.cancel()
+    utterance.cancel()
     assert (await client.read_error())[0] == "internal"
     await client.send(STOP)
     await client.alive()
