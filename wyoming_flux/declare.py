@@ -85,8 +85,16 @@ class Setting:
             _within(self.name, value, self.limits)
             if self.kind == "whole" and type(value) is not int:
                 raise InvalidSetting(self.name, f"{self.name} must be a whole number")
-        elif self.what:
-            for text in value if self.kind == "texts" else (value,):
+        elif self.kind == "switch":
+            _one_of(self.name, value, (False, True))
+        else:
+            many = self.kind == "texts"
+            if not isinstance(value, tuple if many else str):
+                # Not the value: it may be a secret.
+                raise InvalidSetting(
+                    self.name, f"{self.name} must be {'texts' if many else 'text'}"
+                )
+            for text in (value if many else (value,)) if self.what else ():
                 _text(self.name, self.what, text, self.longest)
 
     @property

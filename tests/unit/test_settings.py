@@ -1,9 +1,11 @@
 """Settings are validated once, at the door."""
 
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wyoming_flux import errors
 from wyoming_flux.declare import Setting, settings_of
@@ -188,6 +190,39 @@ def test_what_cannot_be_read_is_told(name: str, text: str, sentence: str) -> Non
     (one,) = (one for one in EVERY if one.name == name)
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         one.parse([text])
+
+
+@given(st.sampled_from(EVERY), st.lists(st.text(max_size=40), min_size=1, max_size=3))
+def test_any_text_is_a_value_or_told(one: Setting, texts: list[str]) -> None:
+    """Whatever a person types becomes a value that is in range, or one line on what is wrong."""
+    said, value = "", None
+    try:
+        value = one.parse(texts)
+        one.check(value)
+    except ValueError as error:
+        said = str(error)
+        assert said
+    assert said.isprintable()
+    assert said or not one.limits or one.limits[0] <= cast("float", value) <= one.limits[1]
+
+
+anything = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.binary()),
+    st.lists(st.none() | st.integers() | st.text(max_size=8), max_size=3).map(tuple),
+)
+
+
+@given(st.sampled_from([(kind, name) for kind in CLASSES for name in settings_of(kind)]), anything)
+def test_any_value_is_taken_or_told(where: tuple[Any, str], value: object) -> None:
+    """What a form or a program gives is taken as it is, or refused at its field, in one line."""
+    kind, name = where
+    told: InvalidSetting | None = None
+    try:
+        made = kind(**{name: value})
+    except InvalidSetting as error:
+        told = error
+    assert told is None or (told.name == name and str(told).isprintable())
+    assert told is not None or getattr(made, name) is value
 
 
 def test_secrets_are_not_shown() -> None:
