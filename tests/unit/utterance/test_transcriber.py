@@ -191,6 +191,8 @@ def test_every_turn_has_its_text(
     assert turn.partials == play.answer
     assert turn.report.attempts == play.attempts
     assert play.answered[0] <= turn.at <= play.answered[1]
+    there = sum(one.audio_bytes for one in connector.service.connections) / 32000
+    assert there <= turn.report.billed_seconds == turn.report.audio_seconds <= there + 6
     for audio in [bytes(one.audio) for one in connector.service.connections[:1] if one.audio]:
         assert (pcm + bytes(len(audio))).startswith(audio)
 
@@ -290,6 +292,7 @@ def test_refused_parameters_are_dropped(
         "sample_rate",
         "keyterm",
     }
+    assert turn.report.attempts == 2
     assert len([one for one in caplog.records if "eot_timeout_ms" in one.message]) == 1
     assert not [one for one in caplog.records if one.levelname == "WARNING"], "once is no proof"
 
