@@ -340,7 +340,7 @@ _START: Final = encode(TranscriptStart().event())
 _STOP: Final = encode(TranscriptStop().event())
 
 
-class Answer:
+class AnswerWriter:
     """Writes the answer to one turn; ``transcript-start`` goes in front of what comes first."""
 
     __slots__ = ("_started",)

@@ -10,7 +10,7 @@ from wyoming_flux.audio import FRAME_MS, AudioFormat, Level
 from wyoming_flux.errors import Busy, Internal, WyomingFluxError
 from wyoming_flux.utterance import Report, Transcriber, Transcript, Trigger
 
-from .events import Answer, TranscribeRequest, encode_error
+from .events import AnswerWriter, TranscribeRequest, encode_error
 from .shared import Shared
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Utterance:
         self._send = send
         self._moved = moved
         self._number = next(shared.numbers)
-        self._answer = Answer()
+        self._answer = AnswerWriter()
         self._transcriber: Transcriber | None = None
         # The answer, or why there is none; and, until it may be said, an error.
         self._outcome: Transcript | WyomingFluxError | str | None = None
