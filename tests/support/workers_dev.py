@@ -30,7 +30,7 @@ class Uploaded(Simulator):
         return {"x-wyoming-flux-worker": __version__}
 
     async def _upgrade(self, websocket: ServerConnection, request: Request) -> Response | None:
-        self._token = uploaded_token(self._account.asked) or self._token
+        self.token = uploaded_token(self._account.asked) or self.token
         if request.path == "/health":
             headers = Headers({"content-length": str(len(HEALTH)), "connection": "close"})
             return Response(200, "OK", headers, HEALTH)
