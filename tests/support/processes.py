@@ -262,11 +262,13 @@ class WyomingClient:
 
     @classmethod
     async def connect(cls, uri: str) -> Self:
-        """Connect to ``tcp://HOST:PORT``."""
-        host, _, port = uri.removeprefix("tcp://").rpartition(":")
+        """Connect to ``tcp://HOST:PORT`` or ``unix:///PATH``."""
+        address = uri.partition("://")[2]
+        host, _, port = address.rpartition(":")
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        return cls(reader, writer)
+            if uri.startswith("unix:"):
+                return cls(*await asyncio.open_unix_connection(address))
+            return cls(*await asyncio.open_connection(host.strip("[]"), int(port)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -363,6 +365,11 @@ class WyomingClient:
     async def _wait_until(self, due: float) -> None:
         if (left := due - time.monotonic()) > 0:
             await asyncio.sleep(left)
+
+    async def gone(self, patience: float = PATIENCE) -> None:
+        """Wait until the server closes the connection."""
+        async with asyncio.timeout(patience):
+            await asyncio.wait([self._reading])
 
     @property
     def answers(self) -> list[Received]:

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wyoming.asr import Transcribe
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.client import AsyncClient
-from wyoming.info import Describe
+
+from tests.support.processes import WyomingClient
 
 ROOT = Path(__file__).parents[3]
 Serve = Callable[..., Awaitable[Any]]
@@ -51,50 +49,24 @@ async def flux_url(tmp_path: Path) -> AsyncIterator[str]:
 
 async def answer_after(uri: str) -> float:
     """Speak in real time as a satellite does; return seconds from the last sound to the text."""
-    client = AsyncClient.from_uri(uri)
-    await client.connect()
-    await client.write_event(Transcribe().event())
-    await client.write_event(AudioStart(**FORMAT).event())
-    spoken = 0.0
-
-    async def stream() -> None:
-        nonlocal spoken
-        began = time.monotonic()
-        for number in range(1000):
-            await asyncio.sleep(began + number * CHUNK_SECONDS - time.monotonic())
-            pcm = VOICE if 10 <= number < 60 else SILENCE
-            await client.write_event(AudioChunk(**FORMAT, audio=pcm).event())
-            if number == 60:
-                spoken = time.monotonic()
-
-    streaming = asyncio.create_task(stream())
-    try:
-        async with asyncio.timeout(30):
-            while (event := await client.read_event()) is not None:
-                if event.type in ("transcript", "error"):
-                    break
-        assert event is not None
-        assert event.data.get("text") == WORDS, event
-        return time.monotonic() - spoken
-    finally:
-        streaming.cancel()
-        await asyncio.wait([streaming])
-        await client.write_event(AudioStop().event())
-        await client.disconnect()
+    async with await WyomingClient.connect(uri) as client:
+        await client.begin()
+        speaking = asyncio.create_task(client.live(SILENCE * 10 + VOICE * 50, open_for=19))
+        try:
+            answer = await client.answer()
+            assert answer.data.get("text") == WORDS, answer
+            return answer.at - client.ended_at
+        finally:
+            speaking.cancel()
+            await asyncio.wait([speaking])
+            await client.stop()
 
 
 async def described_after(uri: str) -> float:
     """Return the seconds that a new client waits for the answer to ``describe``."""
     began = time.monotonic()
-    client = AsyncClient.from_uri(uri)
-    await client.connect()
-    await client.write_event(Describe().event())
-    async with asyncio.timeout(60):
-        event = await client.read_event()
-    assert event is not None
-    assert event.type == "info"
-    await client.disconnect()
-    return time.monotonic() - began
+    async with await WyomingClient.connect(uri) as client:
+        return (await client.describe(60)).at - began
 
 
 class Lateness:

@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from wyoming.asr import Transcribe
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.client import AsyncClient
 
 from tests.support.coded import CodedRecognizer, speak
+from tests.support.processes import WyomingClient
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import SlowReader
 
@@ -26,19 +24,11 @@ CONNECTIONS = 64
 
 async def served(uri: str) -> None:
     """Show that a client that behaves gets its text."""
-    client = AsyncClient.from_uri(uri)
-    await client.connect()
-    await client.write_event(Transcribe().event())
-    await client.write_event(AudioStart(**FORMAT).event())
-    audio = bytes(3200) + speak("good evening") + bytes(3200)
-    await client.write_event(AudioChunk(**FORMAT, audio=audio).event())
-    await client.write_event(AudioStop().event())
-    async with asyncio.timeout(10):
-        while (event := await client.read_event()) is not None and event.type != "transcript":
-            assert event.type != "error", event
-    assert event is not None
-    assert event.data["text"] == "good evening"
-    await client.disconnect()
+    async with await WyomingClient.connect(uri) as client:
+        await client.begin()
+        await client.fast(bytes(3200) + speak("good evening") + bytes(3200))
+        await client.stop()
+        assert (await client.answer(10)).data["text"] == "good evening"
 
 
 async def crowd(uri: str, size: int, said: bytes) -> list[asyncio.StreamWriter]:

@@ -1,6 +1,5 @@
 """A token and a header travel to Flux and nowhere else, whatever goes wrong or is logged."""
 
-import asyncio
 import gc
 import json
 import logging
@@ -8,11 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from wyoming.asr import Transcribe
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.client import AsyncClient
 
 from tests.support.coded import CodedRecognizer, speak
+from tests.support.processes import WyomingClient
 from tests.unit.faults.matrix import TROUBLES
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server
@@ -24,7 +21,6 @@ Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 TOKEN = "a-token-that-nobody-may-see"
 HEADER = "a-header-that-nobody-may-see"
-FORMAT = {"rate": 16000, "width": 2, "channels": 1}
 
 ECHOES: tuple[Fault, ...] = (
     Refuse(status=403, body=f"Authorization: Bearer {TOKEN} is not allowed"),
@@ -57,22 +53,12 @@ def reprs() -> list[str]:
 
 async def answers(uri: str) -> list[str]:
     """Take a turn; return all that the server says to it."""
-    client = AsyncClient.from_uri(uri)
-    await client.connect()
-    await client.write_event(Transcribe().event())
-    await client.write_event(AudioStart(**FORMAT).event())
-    audio = bytes(16000) + speak("lock the door") + bytes(3200)
-    for at in range(0, len(audio), 3200):
-        await client.write_event(AudioChunk(**FORMAT, audio=audio[at : at + 3200]).event())
-    await client.write_event(AudioStop().event())
-    said = []
-    async with asyncio.timeout(60):
-        while (event := await client.read_event()) is not None:
-            said.append(json.dumps([event.type, event.data]))
-            if event.type in ("transcript", "error"):
-                break
-    await client.disconnect()
-    return said
+    async with await WyomingClient.connect(uri) as client:
+        await client.begin()
+        await client.fast(bytes(16000) + speak("lock the door") + bytes(3200))
+        await client.stop()
+        await client.answer(60)
+        return [json.dumps([one.kind, one.data]) for one in client.events]
 
 
 @pytest.mark.parametrize(("name", "faults"), CASES, ids=[name for name, _ in CASES])
