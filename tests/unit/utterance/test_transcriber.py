@@ -274,7 +274,7 @@ def test_lost_for_good(run_virtual: Virtual, memory_connector: Any, spoken: Any)
     assert turn.outcome.trigger is Trigger.CONNECTION_LOST
     assert turn.outcome.text.startswith("turn")
     assert turn.outcome.missing > 0.5
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(ConnectionLost, match="s are missing: closed with 1006"):
         turn.outcome.whole()
 
 
