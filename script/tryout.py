@@ -235,6 +235,12 @@ def check_image(name: str, target: str, buildah: Sequence[str]) -> None:
     """Check an image; the app has options that root alone can read, and a Supervisor to tell."""
     with contextlib.ExitStack() as stack:
         image = Image(name, buildah, stack)
+        found = [
+            one for one in ("bin/sh", "bin/bash", "usr/bin/dpkg") if (image.files / one).exists()
+        ]
+        assert not found, found
+        kept = {"title", "source", "licenses", "version"}
+        assert {f"org.opencontainers.image.{one}" for one in kept} <= set(image.labels)
         if target == "server":
             check(image, SIMULATED)
             check_ear(image)
