@@ -70,8 +70,6 @@ class Texts:
         self._first: _Turn | None = None
         self._said = False
         self._history: list[tuple[int, str]] = []
-        self.changed_at = 0
-        """Where the text changed last."""
         self.settled_until = 0
         """Where the last finished turn ends: what comes before is not needed again."""
         self.empty_until = 0
@@ -218,7 +216,6 @@ class Texts:
         return True
 
     def _learn(self, turn: _Turn, place: int, word_at: int | None) -> None:
-        self.changed_at = place
         if self._open is not turn:
             guess = max(0, place - int(_FIRST_TEXT_DELAY * self._rate))
             turn.began = guess if word_at is None else word_at
