@@ -18,7 +18,8 @@ import pytest
 import wyoming_flux
 
 ROOT = Path(__file__).parents[2]
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT = PYPROJECT["project"]
 COMMANDS = [
     *("setup", "install-python", "test", "lint", "format", "lock"),
     *("image", "release", "service", "lint-workflows"),
@@ -96,13 +97,31 @@ def test_folders_of_home_assistant_have_the_same_options(folder: str) -> None:
     given = configparser.ConfigParser()
     given.read_string(text_of(f"{folder}/pytest.ini"))
     there = dict(given["pytest"])
-    here = tomllib.loads(text_of("pyproject.toml"))["tool"]["pytest"]["ini_options"]
+    here = PYPROJECT["tool"]["pytest"]["ini_options"]
     assert there["filterwarnings"].split("\n")[1:] == here["filterwarnings"]
     assert set(there["markers"].split("\n")[1:]) <= set(here["markers"])
     plugins = here["addopts"].index("-p")
     assert there["addopts"].split() == [*here["addopts"][:plugins], "-p", "tests.conftest"]
     for name in ("minversion", "timeout", "asyncio_mode", "asyncio_default_fixture_loop_scope"):
         assert there[name] == str(here[name])
+
+
+def test_coverage_has_a_floor(tmp_path: Path) -> None:
+    """Of both packages nothing is left out, and a run that covers less than the floor fails."""
+    given = PYPROJECT["tool"]["coverage"]
+    assert given["run"]["source"] == ["wyoming_flux", "custom_components"]
+    assert given["run"]["branch"]
+    assert not {"omit", "include"} & {*given["run"], *given["report"]}
+    # A run that covers next to nothing, apart from the one that may be measured now.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    own["COVERAGE_FILE"] = str(tmp_path / "data")
+    codes = []
+    for command in (["run", "-m", "wyoming_flux", "--version"], ["combine", "-q"], ["report"]):
+        whole = [sys.executable, "-m", "coverage", *command]
+        ran = subprocess.run(whole, check=False, cwd=ROOT, env=own, capture_output=True)
+        codes.append(ran.returncode)
+    assert codes == [0, 0, 2]
+    assert b"is less than fail-under" in ran.stdout
 
 
 def test_readme_is_shown_on_pypi() -> None:
