@@ -58,6 +58,7 @@ BELONGS: Final = {
     "utterance/outcome.py": (f"{UNIT}/utterance/test_transcriber.py",),
     "utterance/guess.py": (f"{UNIT}/utterance/test_guess.py",),
     "utterance/record.py": RECORDS,
+    "utterance/recorder.py": RECORDS,
     "utterance/replay.py": RECORDS,
     "utterance/capture.py": RECORDS,
     "flux/refusal.py": (
