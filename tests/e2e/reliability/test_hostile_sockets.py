@@ -9,18 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from wyoming.asr import Transcribe
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.client import AsyncClient
-from wyoming.info import Describe
 
+from tests.support.far_end import raw_server, silent
+from tests.support.processes import Received, WyomingClient
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
-FORMAT = {"rate": 16000, "width": 2, "channels": 1}
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -60,68 +57,45 @@ def test_hostile_bytes(
     run_fast: Run, caplog: pytest.LogCaptureFixture, said: bytes, hangs_up: bool
 ) -> None:
     """The turn is answered in time, with an error or without text; others are served meanwhile."""
-    tasks: set[asyncio.Task[Any]] = set()
 
     async def flux(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            request = await reader.readuntil(b"\r\n\r\n")
-            found = re.search(rb"sec-websocket-key: *(\S+)", request, re.IGNORECASE)
-            assert found is not None
-            accept = base64.b64encode(hashlib.sha1(found.group(1) + GUID).digest())
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n" + said
-            )
-            await writer.drain()
-            while not hangs_up and await reader.read(65536):
-                pass
-        except OSError:
-            pass  # the client had enough
-        finally:
-            writer.close()
-
-    async def main() -> tuple[str, dict[str, Any]]:
-        listener = await asyncio.start_server(flux, "127.0.0.1", 0)
-        port = listener.sockets[0].getsockname()[1]
-        server = Server(
-            Connector(Endpoint.from_url(f"ws://127.0.0.1:{port}", route="workers-ai")),
-            FluxSettings(),
-            UtteranceSettings(),
-            ServerSettings(uri="tcp://127.0.0.1:0"),
+        request = await reader.readuntil(b"\r\n\r\n")
+        found = re.search(rb"sec-websocket-key: *(\S+)", request, re.IGNORECASE)
+        assert found is not None
+        accept = base64.b64encode(hashlib.sha1(found.group(1) + GUID).digest())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n" + said
         )
-        await server.start()
-        client, other = AsyncClient.from_uri(server.uri), AsyncClient.from_uri(server.uri)
-        await client.connect()
-        await other.connect()
-        await client.write_event(Transcribe().event())
-        await client.write_event(AudioStart(**FORMAT).event())
-        await client.write_event(AudioChunk(**FORMAT, audio=bytes(64000)).event())
-        await client.write_event(AudioStop().event())
-        await other.write_event(Describe().event())
-        async with asyncio.timeout(5):
-            event = await other.read_event()
-            assert event is not None
-            assert event.type == "info"
-        async with asyncio.timeout(30):
-            while (event := await client.read_event()) is not None:
-                if event.type in ("transcript", "error"):
-                    break
-        assert event is not None
-        await client.disconnect()
-        await other.disconnect()
-        await server.stop()
-        listener.close()
-        if tasks:
-            await asyncio.wait(tasks)
-        return event.type, event.data
+        await writer.drain()
+        if not hangs_up:
+            await silent(reader, writer)
 
-    kind, data = run_fast(main)
-    if kind == "transcript":
-        assert data["text"] == ""
+    async def main() -> Received:
+        async with raw_server(flux) as address:
+            server = Server(
+                Connector(Endpoint.from_url(f"ws://{address}", route="workers-ai")),
+                FluxSettings(),
+                UtteranceSettings(),
+                ServerSettings(uri="tcp://127.0.0.1:0"),
+            )
+            await server.start()
+            async with (
+                await WyomingClient.connect(server.uri) as client,
+                await WyomingClient.connect(server.uri) as other,
+            ):
+                await client.begin()
+                await client.fast(bytes(64000))
+                await client.stop()
+                await other.describe(5)
+                answer = await client.answer(30)
+            await server.stop()
+            return answer
+
+    answer = run_fast(main)
+    assert answer.data["text"].isprintable()
+    if answer.kind == "transcript":
+        assert answer.data["text"] == ""
     else:
-        assert data["code"] in ("connection-lost", "timeout", "not-flux", "unreachable")
-        assert data["text"].isprintable()
+        assert answer.data["code"] in ("connection-lost", "timeout", "not-flux", "unreachable")
     assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"

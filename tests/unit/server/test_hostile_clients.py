@@ -99,11 +99,9 @@ async def test_any_bytes_in_any_order(
     )
     if reset:
         client.writer.transport.abort()
-    utterance = await one.utterance_for("mine")
-    await utterance.ended.wait()
+    number = one.utterances.index(await one.utterance_for("mine")) + 1
+    utterance = await one.answers(other, "my own words", number)
     assert bytes(utterance.received) == b"\5\6" * 1600
-    utterance.hear("my own words")
-    assert await other.read_answer() == "my own words"
     await one.shut()
     assert tasks() == []
 
@@ -121,12 +119,9 @@ def react(utterances: list[Any], reactions: list[str]) -> None:
             utterance.fail(FluxTimeout("too late"))
 
 
-async def test_thousands_of_connections(serve: Any, say: Any) -> None:
+async def test_thousands_of_connections(speaking: Any) -> None:
     """A crowd that connects and says nothing does not keep a speaker from being answered."""
-    one = await serve(max_connections=16)
-    speaker = await one.connect()
-    await speaker.send(*say())
-    utterance = await one.utterance()
+    one, speaker, utterance = await speaking(max_connections=16)
     for _ in range(20):
         crowd = [await one.connect() for _ in range(100)]
         assert one.server.connections <= 16
@@ -160,12 +155,9 @@ async def test_a_slow_drip_costs_its_size(serve: Any) -> None:
     await client.alive()
 
 
-async def test_memory_of_a_client_that_sends_and_never_ends(serve: Any) -> None:
+async def test_memory_of_a_client_that_sends_and_never_ends(speaking: Any) -> None:
     """Audio that the transcriber does not take is bounded in the server, however much is sent."""
-    one = await serve(limits=Limits(tick=0.02, unsent_audio=100_000))
-    client = await one.connect()
-    await client.send(Event("audio-start", GOOD), Event("audio-chunk", GOOD, bytes(3200)))
-    utterance = await one.utterance()
+    one, client, utterance = await speaking(limits=Limits(tick=0.02, unsent_audio=100_000))
     await utterance.heard(3200)
     utterance.room.clear()
     other = await one.connect()
@@ -191,11 +183,10 @@ async def test_many_utterances_at_once_are_taken_one_by_one(serve: Any) -> None:
     client = await one.connect()
     await client.send(*[Event("audio-start", GOOD), Event("audio-stop")] * 100)
     for number in range(1, 101):
-        utterance = await one.utterance(number)
+        await one.utterance(number)
         assert len(one.utterances) == number
         assert len(tasks()) <= 3
-        utterance.hear(str(number))
-        assert await client.read_answer() == str(number)
+        await one.answers(client, str(number), number)
     await client.alive()
 
 
