@@ -76,6 +76,8 @@ BELONGS: Final = {
     ),
     "declare.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
     "minutes.py": (f"{UNIT}/test_minutes.py",),
+    "names.py": (f"{UNIT}/test_names.py",),
+    "home/dialogue.py": (f"{UNIT}/home/test_dialogue.py",),
     "audio": (f"{UNIT}/audio",),
 }
 

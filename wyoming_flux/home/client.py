@@ -1,6 +1,7 @@
 """The connection to Home Assistant: obeys the dialogue, and is opened again when it breaks."""
 
 import asyncio
+import itertools
 import logging
 import random
 import ssl
@@ -35,6 +36,9 @@ PATIENT: Final = 6
 MAX_MESSAGE: Final = 4 << 20
 """Bytes of one answer: several times what the largest homes have."""
 _MAX_QUEUE: Final = 4
+_BURST: Final = 50
+_REST: Final = 0.05
+"""So many frames, then so many seconds without: a flood takes no more of the loop than that."""
 _CLOSE_TIMEOUT: Final = 1.0
 _TOO_BIG: Final = 1009
 _WAIT: Final = "Look whether it runs, and whether that is its address; it is asked again."
@@ -88,7 +92,9 @@ class HomeAssistant:
         loop = asyncio.get_running_loop()
         dialogue = Dialogue(self._token, loop.time())
         try:
-            while True:
+            for number in itertools.count(1):
+                if number % _BURST == 0:
+                    await asyncio.sleep(_REST)
                 try:
                     async with asyncio.timeout_at(dialogue.due):
                         frame = await socket.recv()
