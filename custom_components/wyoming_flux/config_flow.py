@@ -40,17 +40,17 @@ URL_SCHEMA: Final = vol.Schema(
     {
         vol.Required(CONF_WORKER_URL): URL,
         vol.Optional(CONF_TOKEN): SECRET,
-        **_field(CONF_SAMPLE_RATE),
-        **_KEYTERMS,
         **_field(CONF_HOME_NAMES),
+        **_KEYTERMS,
+        **_field(CONF_SAMPLE_RATE),
     }
 )
 DEEPGRAM_SCHEMA: Final = vol.Schema(
     {
         vol.Required(CONF_TOKEN): SECRET,
         **_field(CONF_MODEL),
-        **_KEYTERMS,
         **_field(CONF_HOME_NAMES),
+        **_KEYTERMS,
     }
 )
 RECONFIGURE_SCHEMA: Final = vol.Schema(

@@ -1,5 +1,6 @@
 """The last turns for a look: kept in the cache folder, shown to administrators, told in words."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import Unauthorized
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
+from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
 from wyoming_flux.look import Turn, look_at, record_page
@@ -74,10 +76,9 @@ def async_links(hass: HomeAssistant, entry: ConfigEntry, kept: list[Kept]) -> st
     for one in kept:
         path = URL.format(entry_id=entry.entry_id, name=one.name)
         signed = async_sign_path(hass, path, SIGNED_FOR)
-        after = one.turn.after_word
-        late = "" if after is None else f", {after:.2f} s"
-        began = str(one.turn.record.header.get("began", one.name))[:19].replace("T", " ")
-        label = f"{began} UTC: {outcome(one.turn)}{late}"
+        began = dt_util.parse_datetime(str(one.turn.record.header.get("began", "")))
+        when = f"{dt_util.as_local(began):%Y-%m-%d %H:%M:%S}" if began else one.name
+        label = _plain(f"{when}: {story(one.turn)[0]}")
         lines.append(f'- <a href="{signed}" target="_blank">{label}</a>')
     return "\n".join(lines)
 
@@ -120,6 +121,11 @@ class LastTurnView(HomeAssistantView):
             return web.Response(status=HTTPStatus.NOT_FOUND)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return web.Response(text=page, content_type="text/html", headers=headers)
+
+
+def _plain(text: str) -> str:
+    """Return text that neither HTML nor Markdown takes for more than that."""
+    return re.sub(r"[^\w .,:'()-]|_", lambda sign: f"&#{ord(sign[0])};", text)
 
 
 def _recent(path: Path, most: int) -> list[Kept]:

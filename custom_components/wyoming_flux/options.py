@@ -32,8 +32,8 @@ _KNOWN: Final[Mapping[str, Setting]] = {
     **settings_of(HomeSettings),
 }
 _SHOWN: Final = (
-    "sample_rate keyterms home_names sensitivity no_speech_timeout max_turn hold wake_phrases"
-    " daily_minutes mip_opt_out enhanced_audio external_vad keep_turns"
+    "sensitivity hold home_names keyterms no_speech_timeout max_turn wake_phrases daily_minutes"
+    " keep_turns mip_opt_out enhanced_audio external_vad sample_rate"
 ).split()
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "fallback": ("fallback_url", "fallback_token", "fallback_entity"),

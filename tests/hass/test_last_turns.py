@@ -1,7 +1,9 @@
 """The last turns: kept on request, shown to administrators alone, told without what was said."""
 
+import html
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from homeassistant.components.diagnostics import DOMAIN as DIAGNOSTICS
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.components.diagnostics import (
     get_diagnostics_for_config_entry,
 )
@@ -68,9 +71,15 @@ async def test_last_turns_in_configure(
     assert result["type"] == FlowResultType.MENU
     flow = f"{flows}/{result['flow_id']}"
     result = await (await admin.post(flow, json={"next_step_id": "last_turns"})).json()
-    links = re.findall(r'href="([^"]+)"', result["description_placeholders"]["turns"])
+    turns = result["description_placeholders"]["turns"]
+    links = re.findall(r'href="([^"]+)"', turns)
     assert len(links) == 2
-    assert "living room" not in result["description_placeholders"]["turns"]
+    # By the clock of the home, and why each was answered, not what was said.
+    header = json.loads(records(hass, entry)[-1].read_text("utf-8").partition("\n")[0])
+    began = dt_util.as_local(datetime.fromisoformat(header["began"]))
+    assert f"{began:%Y-%m-%d %H:%M:%S}: Answered " in turns
+    assert "because the client had ended its audio." in turns
+    assert "living room" not in turns
     stranger = await hass_client_no_auth()
     page = await stranger.get(links[0])
     assert page.status == 200
@@ -138,3 +147,11 @@ async def test_sensor_tells_of_early_guesses(
     (state,) = [one for one in hass.states.async_all() if one.entity_id.endswith("response_time")]
     assert "early_guess_ms" in state.attributes
     assert state.attributes["early_guess_wrong"] is False
+
+
+def test_a_story_is_text_alone() -> None:
+    """What an endpoint says of a fault cannot become a link or a tag in the list."""
+    said = 'it said: <a href="x">*no*</a> [x](y) a_b'
+    shown = last_turns._plain(said)
+    assert not set(shown) & set('<>*[]_="')
+    assert html.unescape(shown) == said

@@ -70,7 +70,7 @@ def test_every_field_has_a_name_and_a_description() -> None:
         "reauth_confirm": REAUTH_SCHEMA,
     }
     menus = {"user": WAYS, "reconfigure": CHANGES}
-    assert set(steps) == {*schemas, *menus, "worker_wait"}
+    assert set(steps) == {*schemas, *menus, "worker_progress", "worker_wait"}
     for step, choices in menus.items():
         assert set(steps[step]["menu_options"]) == set(choices)
         assert set(steps[step]["menu_option_descriptions"]) == set(choices)
@@ -79,6 +79,8 @@ def test_every_field_has_a_name_and_a_description() -> None:
         assert set(steps[step]["data_description"]) == fields(schema)
         assert steps[step]["title"]
 
+    choose = ENGLISH["options"]["step"]["choose"]
+    assert set(choose["menu_options"]) == set(choose["menu_option_descriptions"])
     form = options_schema(DEFAULTS, multilingual=True)
     init = ENGLISH["options"]["step"]["init"]
     assert set(init["data"]) == fields(form) - set(init["sections"])

@@ -109,7 +109,10 @@ class Turn:
 
     @property
     def last_word(self) -> tuple[float, bool] | None:
-        """Where the last word ended, and whether Flux told (else where its text came)."""
+        """Where the last word ended, and whether Flux told (else where its text came).
+
+        None too where the text came with the end alone, as from an engine without partial text.
+        """
         deciding = self.deciding
         if deciding is None:
             return None
@@ -125,6 +128,8 @@ class Turn:
         told = [one.word for one in same if one.word is not None]
         if told:
             return min(told[-1], self.audio), True
+        if len(before) == 1:
+            return None
         return min(same[0].place, self.audio), False
 
     @property

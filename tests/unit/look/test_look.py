@@ -228,6 +228,20 @@ def test_a_client_that_left_is_told() -> None:
     assert "left before" in record_page(turn)
 
 
+def test_an_engine_without_partial_text_tells_no_last_word() -> None:
+    """Where the text comes with the end alone, nobody knows how long after the last word."""
+    lines = (FOLDER / "good.jsonl").read_text("utf-8").splitlines()
+    said = [(number, json.loads(line)) for number, line in enumerate(lines) if "transcript" in line]
+    for number, line in said:
+        line["message"].pop("last_word_end", None)
+        if line["message"]["event"] != "EndOfTurn":
+            line["message"]["transcript"] = ""
+        lines[number] = json.dumps(line)
+    turn = look_at(read("\n".join(lines)))
+    assert turn.after_word is None
+    assert story(turn)[0].startswith("Answered because")
+
+
 class Tags(HTMLParser):
     """Collects what a page would fetch, and whether its tags are closed."""
 
