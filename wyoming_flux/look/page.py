@@ -69,7 +69,7 @@ def index_page(entries: Sequence[Entry], unreadable: Iterable[str] = ()) -> str:
         for one in entries
     )
     parts.append(
-        '<h2>Newest first</h2><div class="table"><table><tr><th>Began</th><th>Outcome</th>'
+        '<h2>Newest first</h2><div class="table stack"><table><tr><th>Began</th><th>Outcome</th>'
         '<th class="number">After the last word</th><th>Endpoint</th><th>Text</th></tr>'
         f"{rows}</table></div>"
     )
@@ -143,13 +143,13 @@ def _spent(turn: Turn) -> Iterator[str]:
 
 
 def _what_if(turn: Turn) -> Iterator[str]:
-    if turn.answered is None:
+    if turn.answer is None or turn.answer.error is not None:
         return
     alike = [list(rows) for _, rows in groupby(what_if(turn), key=lambda one: one.result)]
     rows = "".join(_what_if_row(turn, some) for some in alike)
     yield "<h2>What if</h2>"
     yield (
-        '<div class="table"><table><tr><th>With</th><th class="number">Answered</th>'
+        '<div class="table stack"><table><tr><th>With</th><th class="number">Answered</th>'
         f"<th>Because</th><th>Text</th><th>How sure this is</th></tr>{rows}</table></div>"
     )
     yield (
@@ -221,6 +221,7 @@ def _distribution(times: Sequence[float]) -> str:
         f'<rect class="Flux" x="{20 + at * width:.1f}" y="{110 - 90 * count / most:.1f}"'
         f' width="{width - 2:.1f}" height="{90 * count / most:.1f}">'
         f"<title>{at * step:.1f} to {(at + 1) * step:.1f} s: {count}</title></rect>"
+        f'<text x="{24 + at * width:.1f}" y="{105 - 90 * count / most:.1f}">{count}</text>'
         for at, count in sorted(counts.items())
     )
     every = max(1, columns // 10)

@@ -110,11 +110,12 @@ def _pauses(turn: Turn) -> list[str]:
             told += f"; a hold of {enough / 1000:g} s would have been enough"
         sentences.append(f"{told}.")
     confidence = deciding.confidence
-    pause = max(0.0, deciding.place - word[0])
+    pause = deciding.place - word[0]
     if confidence is not None:
+        at = f" at a pause of {pause:.2f} s" if pause > 0 else ""
         sentences.append(
-            f"Flux ended the turn with a confidence of {confidence:.2f} at a pause of {pause:.2f}"
-            f" s; the threshold was {turn.record.flux.effective_eot_threshold:g}."
+            f"Flux ended the turn with a confidence of {confidence:.2f}{at}; the threshold was"
+            f" {turn.record.flux.effective_eot_threshold:g}."
         )
     if not holds:
         sentences.append(

@@ -7,6 +7,7 @@ from typing import Any, Final
 from wyoming_flux.utterance.events import Answer, Connect, Drop, Partial
 from wyoming_flux.utterance.machine import Machine, State
 from wyoming_flux.utterance.record import Record, give
+from wyoming_flux.utterance.words import plain
 
 END: Final = "EndOfTurn"
 
@@ -124,7 +125,9 @@ class Turn:
         if not before:
             return None
         last = before[-1]
-        same = [one for one in before if one.turn == last.turn and one.text == last.text]
+        # The end of a turn may add no more than a capital and a full stop.
+        words = plain(last.text)
+        same = [one for one in before if one.turn == last.turn and plain(one.text) == words]
         told = [one.word for one in same if one.word is not None]
         if told:
             return min(told[-1], self.audio), True

@@ -110,6 +110,17 @@ def test_words_stand_where_they_were_said() -> None:
         assert ends[-1] <= turn.audio
 
 
+def test_a_capital_and_a_full_stop_are_no_new_word() -> None:
+    """Without word times the last word is where its text came first, however it is written."""
+    text = re.sub(r'"last_word_end":[0-9.]+,', "", (FOLDER / "good.jsonl").read_text("utf-8"))
+    lower = look_at(read(text))
+    head, end = text.split('"event":"EndOfTurn"')
+    end = end.replace("turn on the kitchen light", "Turn on the kitchen light.")
+    upper = look_at(read(f'{head}"event":"EndOfTurn"{end}'))
+    assert lower.last_word == upper.last_word == (1.75, False)
+    assert lower.after_word == upper.after_word
+
+
 @pytest.mark.parametrize("hold", [0, 250, 500])
 def test_what_if_is_what_a_second_run_gives(tmp_path: Path, hold: int) -> None:
     """A shorter hold over the record gives text, trigger and time of a run with that hold."""
