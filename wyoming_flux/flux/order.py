@@ -1,62 +1,62 @@
 """In which order the endpoints are asked in one utterance. Pure: time comes in."""
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.settings import FluxSettings
 
-
-class _Down(Protocol):
-    def down(self, now: float) -> bool:
-        """Whether others should be asked first."""
-
-    @property
-    def suspect(self) -> bool:
-        """Whether it could not be used when it was asked last."""
+from .learnt import Learnt
 
 
-class Candidate(Protocol):
-    """What the order depends on."""
+class Way(Protocol):
+    """Who can be asked: a ``Connector``, an ``Ear``, a ``Remote``."""
 
     @property
     def billed(self) -> bool:
         """Whether what it hears counts as minutes of Flux."""
 
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def learnt(self) -> Learnt:
+        """What is known of it."""
+
     def check(self, settings: FluxSettings, /) -> None:
         """Raise :class:`InvalidSetting` for settings that it cannot carry."""
 
-    @property
-    def learnt(self) -> _Down:
-        """What is known of it."""
+    async def connect(self, settings: FluxSettings) -> Any:
+        """Open a connection; raises :class:`~wyoming_flux.errors.WyomingFluxError`."""
 
 
-C = TypeVar("C", bound=Candidate)
+W = TypeVar("W", bound=Way)
 
 
 def in_order(
-    candidates: Iterable[C],
+    ways: Iterable[W],
     settings: FluxSettings,
     *,
     now: float,
     minutes: bool,
     watched: bool,
-) -> tuple[C, ...]:
+) -> tuple[W, ...]:
     """Return those to ask, those that are down last, the order otherwise kept.
 
     Left out are those that cannot carry the settings (a language), and without *minutes* those that
     cost some. *watched*: somebody else tries again what is down, so it stays last until it works;
     otherwise an utterance tries it once its time is over (30 to 600 s).
     """
-    usable = [one for one in candidates if (minutes or not one.billed) and _takes(one, settings)]
+    usable = [one for one in ways if (minutes or not one.billed) and _takes(one, settings)]
     return tuple(
         sorted(usable, key=lambda one: one.learnt.suspect if watched else one.learnt.down(now))
     )
 
 
-def _takes(candidate: Candidate, settings: FluxSettings) -> bool:
+def _takes(way: Way, settings: FluxSettings) -> bool:
     try:
-        candidate.check(settings)
+        way.check(settings)
     except InvalidSetting:
         return False
     return True

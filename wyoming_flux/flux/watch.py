@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
 from wyoming_flux.errors import WyomingFluxError
 from wyoming_flux.settings import FluxSettings
 
 from .check import check_flux
 from .connector import Connector
-from .learnt import Learnt
+from .order import Way
 
 EVERY: Final = 5.0
 """Seconds between two looks at what is down; each endpoint is asked after 30 to 600 s."""
@@ -21,28 +21,8 @@ _LIMIT: Final = 15.0
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class _Closes(Protocol):
-    async def close(self) -> None:
-        """Close, bounded."""
-
-
-class Watched(Protocol):
-    """What can be tried again."""
-
-    @property
-    def name(self) -> str:
-        """Where it is, for messages."""
-
-    @property
-    def learnt(self) -> Learnt:
-        """What is known of it."""
-
-    async def connect(self, settings: FluxSettings) -> Any:
-        """Open a connection; raises :class:`WyomingFluxError`."""
-
-
 async def watch(
-    endpoints: Sequence[Watched],
+    endpoints: Sequence[Way],
     settings: FluxSettings,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -66,9 +46,8 @@ async def watch(
                     _LOGGER.info("%s works again", endpoint.name)
 
 
-async def _check(endpoint: Watched, settings: FluxSettings) -> None:
+async def _check(endpoint: Way, settings: FluxSettings) -> None:
     if isinstance(endpoint, Connector):
         await check_flux(endpoint, settings)
         return
-    connection: _Closes = await endpoint.connect(settings)
-    await connection.close()
+    await (await endpoint.connect(settings)).close()

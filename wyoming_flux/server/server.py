@@ -10,15 +10,15 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
 from wyoming_flux import __version__
 from wyoming_flux.address import Address
 from wyoming_flux.errors import Busy, InvalidSetting, os_reason
-from wyoming_flux.flux import Connector, Learnt, Route
-from wyoming_flux.flux.order import in_order
+from wyoming_flux.flux import Connector, Route
+from wyoming_flux.flux.order import Way, in_order
 from wyoming_flux.flux.watch import watch
 from wyoming_flux.minutes import DailyMinutes
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
@@ -49,29 +49,11 @@ _MOONSHINE: Final = Attribution(
 _DEEPGRAM: Final = Attribution(name="Deepgram", url="https://deepgram.com/")
 
 
-class Way(Protocol):
-    """Who can be asked: a ``Connector``, an ``Ear``, a ``Remote``."""
-
-    @property
-    def billed(self) -> bool:
-        """Whether what it hears counts as minutes of Flux."""
-
-    @property
-    def name(self) -> str:
-        """Where it is, for messages."""
-
-    @property
-    def learnt(self) -> Learnt:
-        """What is known of it."""
+class Announced(Way, Protocol):
+    """One of which the server tells clients what it understands."""
 
     def languages(self, model: str, /) -> tuple[str, ...]:
         """Return the language tags that it understands, if Flux's model is *model*."""
-
-    def check(self, settings: FluxSettings, /) -> None:
-        """Raise :class:`InvalidSetting` for settings that it cannot carry."""
-
-    async def connect(self, settings: FluxSettings) -> Any:
-        """Open a connection; raises :class:`~wyoming_flux.errors.WyomingFluxError`."""
 
 
 class Server:
@@ -90,7 +72,7 @@ class Server:
 
     def __init__(
         self,
-        connector: Way,
+        connector: Announced,
         flux: FluxSettings,
         utterance: UtteranceSettings,
         server: ServerSettings,
@@ -292,7 +274,7 @@ class Server:
                     await self._empty.wait()
 
 
-def build_info(server: ServerSettings, way: Way, model: str) -> Info:
+def build_info(server: ServerSettings, way: Announced, model: str) -> Info:
     """Return what the server says about itself, made once: it asks *way*, Flux by *model*.
 
     Home Assistant reads the first program's name, the languages of its installed models and the

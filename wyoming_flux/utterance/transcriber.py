@@ -20,6 +20,7 @@ from wyoming_flux.errors import (
 )
 from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import Message, TurnInfo
+from wyoming_flux.flux.order import Way
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 
 from .capture import Capture
@@ -61,46 +62,11 @@ class Connection(Protocol):
         """Close, bounded."""
 
 
-class Remembers(Protocol):
-    """What is kept of an endpoint: :class:`wyoming_flux.flux.learnt.Learnt`; times in seconds."""
-
-    def prove(self, control: str, now: float) -> None:
-        """A control message flushes there."""
-
-    def disprove(self, control: str, now: float) -> None:
-        """A control message does not."""
-
-    def windows(self, usable: bool, now: float) -> None:
-        """Whether its window ends can be used."""
-
-    @property
-    def down_because(self) -> str | None:
-        """Why it could not be used when it was asked last; None: it could."""
-
-    def mark_down(self, now: float, reason: str = "") -> bool:
-        """It could not be used; returns whether it worked until now."""
-
-    def mark_up(self) -> bool:
-        """It answers; returns whether it was down until now."""
-
-
-class Connects(Protocol):
+class Connects(Way, Protocol):
     """What an utterance needs of a connector: :class:`wyoming_flux.flux.Connector`."""
-
-    @property
-    def billed(self) -> bool:
-        """Whether what it hears counts as minutes of Flux."""
-
-    @property
-    def name(self) -> str:
-        """Where it connects to, for messages."""
 
     async def connect(self, settings: FluxSettings) -> Connection:
         """Open a connection; raises :class:`WyomingFluxError`."""
-
-    @property
-    def learnt(self) -> Remembers:
-        """What is known of its endpoint."""
 
 
 class _Attempt:
