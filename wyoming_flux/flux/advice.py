@@ -2,17 +2,16 @@
 
 from typing import Final
 
-from wyoming_flux.errors import WyomingFluxError
+from wyoming_flux.errors import LoginNeeded, WyomingFluxError
 
 from .endpoint import Endpoint
 
 _ADVICE: Final = {
-    "auth": "Make a new token, put it into a file, and name that with --token-file;"
-    " for Cloudflare Access put the two headers of a service token into --header-file.",
+    "auth": "Put the right token into the file that --token-file names.",
     "quota": "Wait until 00:00 UTC, or use a plan with a larger allowance.",
     "payment": "Open the billing page of the account at Cloudflare or Deepgram.",
-    "endpoint-not-found": "Compare --worker-url with the address that `npx wrangler deploy`"
-    " printed, letter by letter.",
+    "endpoint-not-found": "Compare --worker-url, letter by letter, with the address that"
+    " `wyoming-flux deploy` or wrangler printed.",
     "not-flux": "Check --worker-url, and --route if a proxy stands in between.",
     "refused": "Try again without key terms and thresholds to see which parameter it is.",
     "unreachable": "Check the name, the network and the firewall; then try again in a minute.",
@@ -23,9 +22,17 @@ _ADVICE: Final = {
 }
 
 
+_NONE_GIVEN: Final = "No token was given: put it into a file, and name that with --token-file."
+_LOGIN: Final = (
+    "Put the two headers of a service token of Cloudflare Access into a file, and name that with"
+    " --header-file."
+)
+
+
 def what_to_do(error: WyomingFluxError, endpoint: Endpoint) -> str | None:
-    """Return a sentence or two; None where there is nothing to do."""
-    advice = _ADVICE.get(error.code)
-    if error.code == "auth" and endpoint.token is None and advice is not None:
-        return f"No token was given. {advice}"
-    return advice
+    """Return a sentence; None where there is nothing to do."""
+    if isinstance(error, LoginNeeded):
+        return _LOGIN
+    if error.code == "auth" and endpoint.token is None:
+        return _NONE_GIVEN
+    return _ADVICE.get(error.code)

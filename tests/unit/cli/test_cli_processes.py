@@ -451,7 +451,7 @@ async def test_serve_looks_at_the_endpoint(start, serve, wav, spoken, run, tmp_p
             assert failed.code == 1
         stopped = await server.end(signal.SIGTERM)
     assert "(auth): " in told
-    assert "Make a new token" in told
+    assert "Put the right token into" in told
     assert stopped.code == 0
     warnings = [line for line in stopped.err.splitlines() if " WARNING " in line]
     assert len(warnings) == 2

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from wyoming_flux.errors import EndpointError
+from wyoming_flux.errors import AuthFailed, EndpointError, LoginNeeded
 from wyoming_flux.flux import Connector, Endpoint, FluxConnection, Verdict, check_flux
+from wyoming_flux.flux.advice import what_to_do
 from wyoming_flux.settings import FluxSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
 from wyoming_flux.simulator.faults import parse
@@ -161,3 +162,22 @@ async def test_what_is_not_good(
         with pytest.raises(EndpointError, match=sentence) as caught:
             await check_flux(connector_to(url), FluxSettings(eot_timeout_ms=500), speak=True)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "token", "named", "not_named"),
+    [
+        (AuthFailed("wrong"), "one", ("right token", "--token-file"), ("Access", "No token")),
+        (AuthFailed("none"), None, ("No token was given", "--token-file"), ("Access", "right")),
+        (LoginNeeded("login"), "one", ("Access", "--header-file"), ("--token-file",)),
+        (LoginNeeded("login"), None, ("Access", "--header-file"), ("--token-file", "No token")),
+    ],
+)
+def test_advice_names_what_is_missing(
+    error: AuthFailed, token: str | None, named: tuple[str, ...], not_named: tuple[str, ...]
+) -> None:
+    """Who gave a wrong token, or none, or stands before a login is told that, and that alone."""
+    said = what_to_do(error, Endpoint.from_url("https://flux.someone.workers.dev", token=token))
+    assert said is not None
+    assert [one for one in named if one not in said] == []
+    assert [one for one in not_named if one in said] == []

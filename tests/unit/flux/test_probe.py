@@ -159,6 +159,29 @@ async def test_no_secret_gets_into_a_record() -> None:
         profile_of(find(records))
 
 
+@pytest.mark.parametrize(
+    ("fault", "taken", "said"),
+    [
+        ("refuse:status=503", None, "was refused with 503: `"),
+        ("refuse:status=429,code=3036", None, "was refused with 429: `"),
+        ("refuse:status=500,code=5030", False, "was refused with 500: `"),
+    ],
+)
+async def test_only_a_refusal_for_parameters_says_something_of_them(
+    fault: str, taken: bool | None, said: str
+) -> None:
+    """An endpoint that is overloaded, or used up, just then has not refused the parameter."""
+    refused = [parse(f"{fault},connection={number}") for number in (2, 3)]
+    records: list[dict[str, Any]] = []
+    async with Simulator(faults=refused) as simulator:
+        endpoint = Endpoint.from_url(simulator.url, route="workers-ai")
+        await probe(endpoint, PLAN[2:4], records.append)
+    found = find(records)
+    assert found.taken == {"eot_timeout_ms": True, "eager_eot_threshold": taken}
+    assert said in summary_of(found)
+    assert ("eager_eot_threshold" in profile_of(found)["refused"]) is (taken is False)
+
+
 async def test_no_more_audio_than_allowed() -> None:
     """Streams for which the audio is not enough are left out, and that is on record."""
     records: list[dict[str, Any]] = []

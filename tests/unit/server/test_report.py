@@ -74,7 +74,7 @@ async def test_a_fault_of_the_endpoint_is_a_warning_once_until_it_changes(
     assert [r.message.partition(")")[0].partition("(")[2] for r in said] == [
         *("auth", "unreachable", "auth", "", "auth")
     ]
-    assert "Make a new token" in said[0].message
+    assert "No token was given" in said[0].message
     assert said[3].message.endswith("answers again")
     warned = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert warned == [r for r in said if r is not said[3]], "that it works again is no warning"

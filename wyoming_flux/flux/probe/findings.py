@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from wyoming_flux.errors import Refused
 from wyoming_flux.flux.connection import WORKER_HEADER
 
 from .plan import CLIPS, NAME, TIMEOUT_MS
@@ -127,8 +128,8 @@ def _parameters(found: Findings, streams: Sequence[Stream]) -> None:
         name = stream.name
         if name.startswith(("eot_", "eager_", "keyterm")):
             if stream.refused is not None:
-                # No status: it was not reached, which says nothing of the parameter.
-                found.taken[name] = None if stream.refused["status"] is None else False
+                # Any other cause, an overload for one, says nothing of the parameter.
+                found.taken[name] = False if stream.refused["code"] == Refused.code else None
                 found.refusals[name] = stream.refused
             elif kinds_of(stream.frames) & {"Error"} or not stream.frames:
                 found.taken[name] = False if stream.frames else None

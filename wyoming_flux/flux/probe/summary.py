@@ -100,7 +100,9 @@ def summary_of(found: Findings) -> str:
     lines += [f"- {one}" for one in found.oddities] or ["Nothing."]
     for name, refusal in found.refusals.items():
         body = " ".join(refusal["body"].split())[:_LONGEST_BODY]
-        lines += ["", f"`{name}` was refused with {refusal['status']}: `{body}`"]
+        status, text = refusal["status"], refusal["text"]
+        how = f"was refused with {status}: `{body}`" if status else f"was not reached: {text}"
+        lines += ["", f"`{name}` {how}"]
     return "\n".join(lines) + "\n"
 
 
