@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NoReturn
@@ -82,9 +83,16 @@ class Stream:
 class Process:
     """All streams of one process."""
 
-    def __init__(self, recogniser: Recogniser, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        writer: asyncio.StreamWriter,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Hear with *recogniser*, tell to *writer*; within a running loop."""
         self._recogniser = recogniser
+        self._clock = clock
         self._writer = writer
         self._streams: dict[int, Stream] = {}
         self._detectors: list[Detector] = []
@@ -122,7 +130,7 @@ class Process:
         self._work.set()
 
     def _open(self, number: int, rate: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         late = any(
             stream.waiting_since is not None and now - stream.waiting_since > _MAX_BEHIND
             for stream in self._streams.values()
@@ -193,7 +201,7 @@ class Process:
     def _next_job(self) -> tuple[int, Stream, Job] | None:
         for number, stream in self._streams.items():
             if (job := stream.turns.job(idle=False)) is not None:
-                stream.waiting_since = time.monotonic()
+                stream.waiting_since = self._clock()
                 self._queue.append((number, stream, job))
         while self._queue:
             number, stream, job = self._queue.popleft()
