@@ -78,7 +78,14 @@ BELONGS: Final = {
     "minutes.py": (f"{UNIT}/test_minutes.py",),
     "names.py": (f"{UNIT}/test_names.py",),
     "home/dialogue.py": (f"{UNIT}/home/test_dialogue.py",),
-    "audio": (f"{UNIT}/audio",),
+    "audio": (
+        f"{UNIT}/audio/test_audio_converter.py",
+        f"{UNIT}/audio/test_intake.py",
+        f"{UNIT}/audio/test_audio_quality.py",
+    ),
+    "audio/intake.py": (f"{UNIT}/audio/test_intake.py",),
+    "audio/level.py": (f"{UNIT}/audio/test_level.py",),
+    "audio/wav.py": (f"{UNIT}/audio/test_wav_reader.py",),
 }
 
 OTHER: Final[dict[type, type]] = {
