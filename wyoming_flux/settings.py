@@ -110,6 +110,13 @@ class ProgramSettings(Checked):
         metavar="FORMAT",
     )
     debug: bool = setting(False, "log more, transcripts included", "switch", group=RUNNING)
+    quiet: bool = setting(False, "say warnings and errors alone", "switch", group=RUNNING)
+
+    def __post_init__(self) -> None:
+        """Check every value, and those that contradict each other."""
+        Checked.__post_init__(self)
+        if self.debug and self.quiet:
+            raise InvalidSetting("quiet", "it contradicts --debug")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

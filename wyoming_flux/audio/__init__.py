@@ -4,7 +4,7 @@ from .convert import Converter, prepare
 from .format import FRAME_MS, INPUT_RATES, AudioFormat
 from .intake import Intake, PcmReader
 from .level import Level
-from .wav import WavReader, is_wav
+from .wav import WavReader, is_wav, name_of
 
 __all__ = [
     "FRAME_MS",
@@ -16,5 +16,6 @@ __all__ = [
     "PcmReader",
     "WavReader",
     "is_wav",
+    "name_of",
     "prepare",
 ]

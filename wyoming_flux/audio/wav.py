@@ -37,10 +37,13 @@ _FMT_BYTES: Final = 40
 """As much of a ``fmt`` chunk as is looked at; longer ones are for encodings other than PCM."""
 
 _OTHERS: Final = {
+    b"#!AMR": "an AMR file",
     b"OggS": "an Ogg file",
     b"fLaC": "a FLAC file",
     b"ID3": "an MP3 file",
     b"FORM": "an AIFF file",
+    b".snd": "an AU file",
+    b"0&\xb2u": "a WMA file",
     b"RIFX": "a big-endian WAV",
     b"RF64": "an RF64 file (a WAV over 4 GB)",
     b"\x1aE\xdf\xa3": "a WebM or Matroska file",
@@ -53,6 +56,23 @@ def is_wav(head: bytes | bytearray) -> bool | None:
         return head[:4] == b"RIFF" and head[8:12] == b"WAVE"
     same = b"RIFF".startswith(head[:4]) and b"WAVE".startswith(head[8:12])
     return None if same else False
+
+
+def name_of(head: bytes | bytearray) -> str | None:
+    """Name what the first twelve bytes of another kind of audio file tell; None: they do not."""
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            return name
+    if head[4:8] == b"ftyp":
+        return "an MP4 file"
+    return "an MP3 file" if _is_mpeg_frame(bytes(head[:3])) else None
+
+
+def _is_mpeg_frame(head: bytes) -> bool:
+    """Sync, Layer III, and a version, a bit rate and a sample rate (ISO/IEC 11172-3, 2.4.1.3)."""
+    if len(head) < 3 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2 or head[1] & 0x18 == 0x08:
+        return False
+    return 0 < head[2] >> 4 < 15 and head[2] & 0x0C != 0x0C
 
 
 class WavReader:
@@ -187,7 +207,6 @@ def _format(fmt: bytes) -> AudioFormat:
 
 
 def _not_wav(head: bytes) -> str:
-    for magic, name in _OTHERS.items():
-        if head.startswith(magic):
-            return f"This is {name}; a WAV with integer PCM was expected."
+    if (name := name_of(head)) is not None:
+        return f"This is {name}; a WAV with integer PCM was expected."
     return "This is not a WAV (it does not begin with RIFF and WAVE)."

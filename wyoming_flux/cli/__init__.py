@@ -8,24 +8,40 @@ import os
 import sys
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, os_reason
 
 from . import environment, options
 
 _LOGGER: Final = logging.getLogger(__name__)
+_FOR_ALL: Final = ("-h", "--help", "-V", "--version")
 _TEXT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command, ``serve`` if none is named; return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    _open_what_is_closed()
+    output = _Output(sys.stdout)
+    sys.stdout = cast("TextIO", output)
+    code = options.ERROR
+    try:
+        code = _command(list(sys.argv[1:] if argv is None else argv))
+        output.flush()
+    except OSError:
+        if output.failure is None:
+            raise
+    finally:
+        sys.stdout = output.stream
+    return code if output.failure is None else _output_failed(output.stream, output.failure)
+
+
+def _command(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     if words[:1] in (["help"], ["version"]):
         words[0] = f"--{words[0]}"
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+    if not words or (words[0].startswith("-") and words[0] not in _FOR_ALL):
         words.insert(0, "serve")
     if not words[0].startswith("-") and words[0] not in options.COMMANDS:
         close = difflib.get_close_matches(words[0], options.COMMANDS, n=1)
@@ -34,18 +50,63 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{options.PROGRAM}: there is no command {words[0]!r}{hint}", file=sys.stderr)
         return options.USAGE
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        return _run(words)
     except SystemExit as end:
         # argparse leaves this way after --help and after a mistake.
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return options.ERROR
-    return code
+        return options.INTERRUPTED
+
+
+class _Output:
+    """Standard output that remembers that it took no more; argparse, for one, does not care."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def _open_what_is_closed() -> None:
+    """Open the standard streams that a shell closed (``<&-``, ``>&-``), for they are used.
+
+    Opened the wrong way round: whoever needs one gets an error, as at any closed file, and no
+    socket of ours takes its number. What nobody can be told on standard error goes nowhere.
+    """
+    modes = (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
+    for number, (name, mode) in enumerate(modes):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, mode)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+def _output_failed(stream: TextIO, failure: OSError) -> int:
+    """Tell why standard output takes no more; return the exit code."""
+    # Who has left does not want to hear of it.
+    if not isinstance(failure, BrokenPipeError):
+        options.failed(f"standard output: {os_reason(failure)}")
+    # Python would complain once more at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return options.ERROR
 
 
 def _run(words: list[str]) -> int:
@@ -54,10 +115,11 @@ def _run(words: list[str]) -> int:
     try:
         given = environment.collect(options.SETTINGS[command], vars(arguments), os.environ)
         if "log_format" in options.SETTINGS[command]:
+            quiet = given.values.get("quiet", False)
             set_up_log(
                 json_lines=given.values.get("log_format") == "json",
                 debug=given.values.get("debug", False),
-                level=logging.INFO if command == "serve" else logging.WARNING,
+                level=logging.WARNING if quiet or command != "serve" else logging.INFO,
             )
             for warning in environment.unknown_variables(os.environ):
                 _LOGGER.warning("%s", warning)

@@ -1,7 +1,6 @@
 """``wyoming-flux check``: one sentence said to Flux, to see what is there or what is wrong."""
 
 import argparse
-import asyncio
 import dataclasses
 import json
 from typing import Final
@@ -10,7 +9,7 @@ from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Connector, FluxConnection, Verdict, check_flux, what_to_do
 from wyoming_flux.settings import FluxSettings, ProgramSettings
 
-from . import options, probe
+from . import interrupt, options, probe
 from .environment import Given
 
 # Response headers by which a person, or the endpoint's support, can tell what answered.
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
     if advice := endpoint.advice(flux):
         _say("Beware", advice)
     try:
-        verdict = asyncio.run(check_flux(connector, flux, speak=True, on_open=_opened))
+        verdict = interrupt.run(check_flux(connector, flux, speak=True, on_open=_opened))
     except WyomingFluxError as error:
         _say("Fault", error.code)
         if isinstance(error, EndpointError) and error.request_id:
@@ -88,7 +87,7 @@ def _as_json(connector: Connector, flux: FluxSettings) -> int:
     fields: dict[str, object] = {"url": endpoint.url, "route": endpoint.route}
     fields |= {"token": endpoint.token is not None, "advice": endpoint.advice(flux)}
     try:
-        verdict: Verdict = asyncio.run(check_flux(connector, flux, speak=True))
+        verdict: Verdict = interrupt.run(check_flux(connector, flux, speak=True))
     except WyomingFluxError as error:
         fields |= {"ok": False, "code": error.code, "text": str(error)}
         fields["request_id"] = getattr(error, "request_id", None)

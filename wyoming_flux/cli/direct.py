@@ -25,11 +25,13 @@ async def transcribe(
     flux: FluxSettings,
     turn: UtteranceSettings,
     ending: asyncio.Event,
+    fast: bool,
     capture: Capture | None = None,
 ) -> Outcome:
     """Send the recording and wait for the answer; *ending* ends the audio early.
 
-    Raises :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
+    *fast*: the recording comes faster than it was spoken. Raises
+    :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
     """
     source = recording.format
     # Imports numpy and designs the filter, where that is needed: not in the event loop.
@@ -41,7 +43,13 @@ async def transcribe(
         ordered, flux, turn, on_partial=display.partial, capture=capture
     ) as transcriber:
         transcript, after_speech = await play(
-            transcriber, recording, player, display, ending=ending, converter=converter
+            transcriber,
+            recording,
+            player,
+            display,
+            ending=ending,
+            converter=converter,
+            to_the_turn=fast and turn.answer_on == "end-of-turn",
         )
         stats = transcriber.report
     display.event(f"transcript ({transcript.trigger})")

@@ -12,7 +12,7 @@ from wyoming.info import Describe, Info
 from wyoming_flux.address import parse_uri
 from wyoming_flux.errors import InvalidSetting, os_reason
 
-from . import options
+from . import interrupt, options
 from .environment import Given
 
 _DEFAULT_URI: Final = "tcp://127.0.0.1:10300"
@@ -46,13 +46,12 @@ def run(arguments: argparse.Namespace, given: Given) -> int:
     if not arguments.timeout > 0:
         raise InvalidSetting("", "--timeout must be above 0")
     try:
-        print(asyncio.run(_ask(uri, arguments.timeout)))
+        return interrupt.run(_ask(uri, arguments.timeout))
     except _Unhealthy as reason:
         return options.failed(str(reason))
-    return 0
 
 
-async def _ask(uri: str, seconds: float) -> str:
+async def _ask(uri: str, seconds: float) -> int:
     started = time.perf_counter()
     client = AsyncClient.from_uri(uri)
     try:
@@ -62,7 +61,8 @@ async def _ask(uri: str, seconds: float) -> str:
             while (event := await client.read_event()) is not None:
                 if Info.is_type(event.type):
                     elapsed = (time.perf_counter() - started) * 1000
-                    return _healthy(Info.from_event(event), uri, elapsed)
+                    print(_healthy(Info.from_event(event), uri, elapsed))
+                    return 0
     except TimeoutError:
         raise _Unhealthy(f"{uri} did not answer within {seconds:g} s") from None
     except OSError as error:

@@ -29,6 +29,8 @@ ERROR: Final = 1
 """Exit code for what went wrong at run time."""
 USAGE: Final = 2
 """Exit code for a mistake on the command line or in a setting."""
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells tell it: 128 and the number of SIGINT."""
 
 COMMANDS: Final = {
     "serve": "listen for Wyoming clients (also without naming a command)",
@@ -42,8 +44,9 @@ COMMANDS: Final = {
 }
 
 _FLUX: Final = {**settings_of(FluxSettings), **settings_of(ProgramSettings)}
+_QUIET: Final = {"quiet": _FLUX.pop("quiet")}
 _UTTERANCE: Final = {**settings_of(UtteranceSettings), **settings_of(CaptureSettings)}
-_HEARS: Final = {**_FLUX, **settings_of(FallbackSettings), **_UTTERANCE}
+_HEARS: Final = {**_FLUX, **_QUIET, **settings_of(FallbackSettings), **_UTTERANCE}
 _SERVER: Final = settings_of(ServerSettings)
 SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
     "serve": {**_HEARS, **settings_of(HomeSettings), **_SERVER},
@@ -57,12 +60,26 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
 }
 """The settings that each command takes, by their names; ``serve`` takes all."""
 
+# Those of a command, where they are not the setting's own.
+_DEFAULTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "transcribe": {
+        "answer_on": "audio-stop for a file, end-of-turn for a microphone",
+        "wake_phrases": "none",
+    },
+}
+_SHORT: Final[Mapping[str, Mapping[str, str]]] = {
+    "serve": {"debug": "-v", "quiet": "-q"},
+    "check": {"debug": "-v"},
+    "transcribe": {"quiet": "-q"},
+}
+
 _UNITS: Final = {"s": "SECONDS", "ms": "MS", "min": "MINUTES"}
 _EPILOG: Final = """\
 Each command has its --help. Every option can also be set as an environment variable:
 --worker-url is WYOMING_FLUX_WORKER_URL, or a file named by WYOMING_FLUX_WORKER_URL_FILE.
 
-exit codes: 0 fine, 1 error, 2 wrong option or setting, 3 nothing was heard (transcribe)
+exit codes: 0 fine, 1 error, 2 wrong option or setting, 3 nothing was heard (transcribe),
+130 Ctrl-C (serve and simulate: 0)
 """
 
 
@@ -132,26 +149,31 @@ def make_parser(command: str | None = None) -> tuple[Parser, Mapping[str, Parser
         sub = commands.add_parser(name, help=summary, usage="%(prog)s [options]")
         if command in (None, name):
             import_module(f".{name}", __package__).add_options(sub)
-            _add_settings(sub, SETTINGS[name])
-    _add_settings(top, {})
+            _add_settings(sub, name)
+    _add_settings(top)
     return top, commands.choices
 
 
-def _add_settings(parser: Parser, settings: Mapping[str, Setting]) -> None:
+def _add_settings(parser: Parser, command: str = "") -> None:
+    settings = SETTINGS.get(command, {})
     for title in GROUPS:
         members = [one for one in settings.values() if one.group == title]
         if members or title == RUNNING:
             group = parser.add_argument_group(title)
             for setting in members:
-                _add(group, setting)
+                _add(group, setting, command)
             if title == RUNNING:
                 group.add_argument(
-                    "--version", action="version", version=__version__, help="show the version"
+                    "-V",
+                    "--version",
+                    action="version",
+                    version=__version__,
+                    help="show the version",
                 )
                 group.add_argument("-h", "--help", action="help", help="show this help")
 
 
-def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:
+def _add(group: argparse._ArgumentGroup, setting: Setting, command: str) -> None:
     # Values stay text here: what comes from variables and files goes the same way later on.
     more: dict[str, Any] = {"metavar": _metavar(setting)}
     if setting.kind == "switch":
@@ -160,11 +182,14 @@ def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:
         more |= {"nargs": "?", "const": "yes"}
     elif setting.kind == "texts" and not setting.secret:
         more |= {"action": "append"}
+    short = _SHORT.get(command, {}).get(setting.name)
+    usual = _DEFAULTS.get(command, {}).get(setting.name)
     group.add_argument(
+        *([short] if short else []),
         flag_of(setting),
         dest=setting.name,
         default=argparse.SUPPRESS,
-        help=_help(setting).replace("%", "%%"),
+        help=_help(setting, usual).replace("%", "%%"),
         **more,
     )
 
@@ -178,12 +203,14 @@ def _metavar(setting: Setting) -> str:
     return _UNITS.get(setting.unit) or f"{low:g}..{high:g}"
 
 
-def _help(setting: Setting) -> str:
+def _help(setting: Setting, usual: str | None) -> str:
     text = f"file with {setting.help}" if setting.secret else setting.help
     if setting.choices:
         text += f": {setting.listed}"
     elif setting.kind == "texts" and not setting.secret:
         text += "; repeatable"
+    if usual is not None:
+        return f"{text} (default: {usual})"
     usual = setting.usual
     if setting.unset:
         return f"{text} (default: {usual})"

@@ -1,8 +1,10 @@
 """What became of one file, and how it is shown: text, JSON, live words, times, progress."""
 
 import json
+import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, TextIO
@@ -10,7 +12,7 @@ from typing import Final, TextIO
 from wyoming_flux.utterance import Trigger
 
 LONG: Final = 30.0
-"""Seconds from which on a recording is worth a progress line."""
+"""Seconds from which on a recording is worth a word on its price, and a progress line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,15 @@ class Display:
         as_json: bool,
         label: bool,
         verbose: bool,
+        quiet: bool = False,
         out: TextIO | None = None,
         err: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*label*: put the file's name in front, because there are several."""
+        """*label*: put the file's name in front, because there are several.
+
+        *quiet*: say the text and what went wrong, and nothing else.
+        """
         self._name = name
         self._as_json = as_json
         self._label = f"{name}: " if label else ""
@@ -58,11 +64,21 @@ class Display:
         self._err = err or sys.stderr
         self._clock = clock
         self._began: float | None = None
-        self._live = self._out.isatty() and not as_json and not verbose
+        self._quiet = quiet
+        self._live = _can_move(self._out) and not (as_json or verbose or quiet)
         self._shown = ""
-        self._progress_on = self._err.isatty() and not self._live and not verbose
+        self._progress_on = _can_move(self._err) and not (self._live or verbose or quiet)
         self._progress = ""
         self._length: float | None = None
+
+    def price(self, seconds: float, per_minute: float) -> None:
+        """Say before a long recording what it may cost, in dollars."""
+        if seconds >= LONG and not self._quiet:
+            dollars = seconds / 60 * per_minute
+            self._say(
+                f"{_clock(seconds)} of audio, about ${dollars:.2f} at ${per_minute:g} a minute;"
+                " Cloudflare gives about 14 minutes a day for nothing"
+            )
 
     def begin(self, length: float | None) -> None:
         """The audio begins now."""
@@ -83,11 +99,13 @@ class Display:
         self._shown += text
 
     def progress(self, seconds: float) -> None:
-        """Show how far into a long recording we are."""
+        """Show how far a long recording was heard."""
         if not self._progress_on or not self._length or self._length < LONG:
             return
         share = min(1.0, seconds / self._length)
-        line = f"{self._label}{_clock(seconds)} of {_clock(self._length)} ({share:.0%})"
+        line = (
+            f"{self._label}{_clock(seconds)} of {_clock(self._length)} heard ({int(share * 100)}%)"
+        )
         if line != self._progress:
             self._progress = line
             print(f"\r{line}\x1b[K", end="", file=self._err, flush=True)
@@ -98,13 +116,14 @@ class Display:
         if self._as_json:
             print(json.dumps(_rounded(asdict(outcome)), ensure_ascii=False), file=self._out)
         elif self._live and self._shown == outcome.text:
-            print(file=self._out)
+            print(end="\n" if self._shown else "", file=self._out)
         else:
-            # What was shown early turned out otherwise: the truth goes on a line of its own.
-            if self._live and self._shown:
-                print(file=self._out)
+            # What was shown early turned out otherwise.
+            self._take_back()
             print(f"{self._label}{outcome.text}", file=self._out)
         self._out.flush()
+        if not outcome.text and not self._quiet:
+            self._say("nothing was heard")
 
     def failed(self, sentence: str, code: str) -> None:
         """Print what went wrong: a sentence for a person, and an object with ``--json``."""
@@ -114,12 +133,47 @@ class Display:
         if self._as_json:
             fields = {"file": self._name, "text": None, "error": sentence, "code": code}
             print(json.dumps(fields, ensure_ascii=False), file=self._out, flush=True)
+        self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
         print(f"wyoming-flux: {self._name}: {sentence}", file=self._err, flush=True)
+
+    def _take_back(self) -> None:
+        """Go back to where the early words began, and wipe them out."""
+        if not (self._live and self._shown):
+            return
+        try:
+            size = os.get_terminal_size(self._out.fileno())
+        except (OSError, ValueError):
+            size = os.terminal_size((80, 24))
+        up = _rows(self._label + self._shown, size.columns) - 1
+        if up < size.lines:
+            print("\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J", end="", file=self._out)
+        else:
+            # The beginning has left the screen: the whole text goes below.
+            print(file=self._out)
 
     def _clear(self) -> None:
         if self._progress:
             print("\r\x1b[K", end="", file=self._err, flush=True)
             self._progress = ""
+
+
+def _can_move(stream: TextIO) -> bool:
+    """Tell whether this is a terminal on which something written can be written over."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _rows(text: str, columns: int) -> int:
+    """Return how many rows of a terminal this text takes."""
+    rows, at = 1, 0
+    for character in text:
+        width = 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        width = 0 if unicodedata.combining(character) else width
+        if at + width > columns:
+            rows, at = rows + 1, 0
+        at += width
+    return rows
 
 
 def _rounded(fields: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Plays a recording: chunk by chunk, in real time as a microphone would, or as fast as possible."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Final
 
 from wyoming_flux.audio import FRAME_MS, AudioFormat, Level
@@ -20,14 +20,12 @@ class Player:
         recording: Recording,
         *,
         real_time: bool,
-        on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Prepare to play in *real_time*; a live recording has its own pace."""
         self.seconds = 0.0
         """Audio given so far, silence included."""
         self._recording = recording
         self._real_time = real_time and not recording.live
-        self._on_progress = on_progress
         self._began = 0.0
         self._loop = asyncio.get_running_loop()
         self._level: Level | None = None
@@ -86,8 +84,6 @@ class Player:
         if self._level is not None:
             # When it was due: our own lateness is no later word.
             self._level.feed(chunk, self._began + self.seconds)
-        if self._on_progress is not None:
-            self._on_progress(self.seconds)
         return chunk
 
 

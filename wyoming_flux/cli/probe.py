@@ -1,6 +1,5 @@
 """``check --probe FOLDER``: records what an endpoint does, for an issue and as a test."""
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from wyoming_flux.flux.probe import cost, find, make_plan, probe, profile_of, su
 from wyoming_flux.flux.probe.plan import Step
 from wyoming_flux.settings import FluxSettings
 
-from . import options
+from . import interrupt, options
 
 
 def run(endpoint: Endpoint, flux: FluxSettings, folder: str, *, yes: bool) -> int:
@@ -37,7 +36,7 @@ def run(endpoint: Endpoint, flux: FluxSettings, folder: str, *, yes: bool) -> in
     try:
         place.mkdir(parents=True, exist_ok=True)
         with (place / "records.jsonl").open("x", encoding="utf-8") as file:
-            records = asyncio.run(_record(endpoint, steps, file))
+            records = interrupt.run(_record(endpoint, steps, file))
     except FileExistsError:
         raise InvalidSetting(
             "", f"--probe: {place} has the records of a probe already: name another folder"

@@ -1,16 +1,21 @@
-"""Where the audio of ``transcribe`` comes from: a WAV file, or standard input as WAV or raw."""
+"""Where the audio of ``transcribe`` comes from: a file of any kind, or standard input."""
 
 import asyncio
+import codecs
 import os
 import stat
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from wyoming_flux.audio import AudioFormat, PcmReader
+from wyoming_flux.audio import AudioFormat, PcmReader, is_wav, name_of
+from wyoming_flux.audio.wav import RIFF_HEADER
 from wyoming_flux.errors import InvalidAudio
+
+from . import decode
+from .decode import ReadBytes
 
 STDIN: Final = "-"
 _READ: Final = 64 * 1024
@@ -21,8 +26,6 @@ _MOMENT: Final = 0.3
 """Seconds in which a microphone shows its pace."""
 _SPOKEN: Final = 1.0
 """Audio that no microphone records within a moment."""
-
-ReadBytes = Callable[[], Awaitable[bytes]]
 
 
 class Recording:
@@ -52,7 +55,7 @@ class Recording:
             data = await self._read_bytes()
             self._ready = self._reader.feed(data) if data else self._reader.finish()
             if not data and self._reader.format is None:
-                raise InvalidAudio("There was no audio on standard input.")
+                raise InvalidAudio("There is no audio in it.")
         announced = self._reader.announced
         if announced is not None and announced < _OPEN_END:
             self.seconds = announced / self.format.bytes_per_second
@@ -86,22 +89,108 @@ class Recording:
         return ready
 
 
-async def open_recording(name: str, raw: AudioFormat, stack: AsyncExitStack) -> Recording:
+async def open_recording(name: str, raw: AudioFormat | None, stack: AsyncExitStack) -> Recording:
     """Open the file *name*, or standard input for ``-``; *stack* closes it.
 
-    Raw audio is taken from standard input alone, and is *raw* then. Raises :class:`InvalidAudio`
-    for what is no WAV, ``OSError`` for what cannot be read.
+    A WAV tells its own format; other audio is what ffmpeg makes of it; what is neither is *raw*,
+    where that was given. Raises :class:`InvalidAudio` for all else, ``OSError`` for what cannot be
+    read.
     """
-    if name != STDIN:
-        file = stack.enter_context(await asyncio.to_thread(_open, name))
-        return await Recording(name, _from_file(file), None).begin()
-    mode = os.fstat(sys.stdin.fileno()).st_mode
-    waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(sys.stdin.fileno())
-    # The loop can wait for these alone; a file, or /dev/null, never keeps anybody waiting.
-    read_bytes = await _from_pipe(stack) if waits else _from_file(sys.stdin.buffer)
-    recording = await Recording(name, read_bytes, raw).begin()
+    waits = False
+    if name == STDIN:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+        waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(sys.stdin.fileno())
+        # The loop can wait for these alone; a file, or /dev/null, never keeps anybody waiting.
+        read_bytes = await _from_pipe(stack) if waits else _from_file(sys.stdin.buffer)
+    else:
+        read_bytes = _from_file(stack.enter_context(await asyncio.to_thread(_open, name)))
+    source = _Source(read_bytes)
+    recording = await _plain(source, name, raw)
+    source.settle(again=recording is None)
+    if recording is None:
+        recording = await _decoded(source, name, stack)
     recording.live = recording.seconds is None and waits and not await recording.comes_fast()
     return recording
+
+
+class _Source:
+    """Bytes that can be read once more from the beginning, until it is settled what they are."""
+
+    def __init__(self, read_bytes: ReadBytes) -> None:
+        self.ended = False
+        self._read_bytes = read_bytes
+        self._ahead = b""
+        self._kept: bytearray | None = bytearray()
+
+    async def head(self) -> bytes:
+        """Return the first bytes, which are read again afterwards."""
+        head = b""
+        while len(head) < RIFF_HEADER and (data := await self.read()):
+            head += data
+        self._ahead = head
+        return head
+
+    async def read(self) -> bytes:
+        """Return the next bytes, ``b""`` at the end."""
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
+        data = await self._read_bytes()
+        self.ended = not data
+        if self._kept is not None:
+            self._kept += data
+        return data
+
+    def settle(self, *, again: bool) -> None:
+        """Keep no more; *again*: begin from the beginning for the last time."""
+        if again and self._kept is not None:
+            self._ahead = bytes(self._kept)
+        self._kept = None
+
+
+async def _plain(source: _Source, name: str, raw: AudioFormat | None) -> Recording | None:
+    """Return what needs no ffmpeg; None: it is ffmpeg's. Raises :class:`InvalidAudio`."""
+    head = await source.head()
+    reason = name_of(head)
+    if is_wav(head):
+        try:
+            return await Recording(name, source.read, None).begin()
+        except InvalidAudio as error:
+            if source.ended:
+                raise  # cut off: that is nothing to decode
+            reason = str(error)
+    elif reason is None:
+        if not head:
+            raise InvalidAudio("There is no audio in it: it is empty.")
+        if raw is not None:
+            return await Recording(name, source.read, raw).begin()
+        if _is_text(head):
+            raise InvalidAudio("This is text, not audio.")
+        if name == STDIN:
+            raise InvalidAudio(
+                "This is no audio file that is known; raw samples need --raw RATE:BITS:CHANNELS."
+            )
+    if not decode.is_installed():
+        what = reason or "no audio file that is known"
+        what = what if what.endswith(".") else f"This is {what}."
+        raise InvalidAudio(f"{what} To read it, install ffmpeg: sudo apt install ffmpeg")
+    return None
+
+
+async def _decoded(source: _Source, name: str, stack: AsyncExitStack) -> Recording:
+    decoder = await decode.decode(source.read if name == STDIN else name, stack)
+    recording = await Recording(name, decoder.read_bytes, decode.FORMAT).begin()
+    recording.seconds = await decoder.seconds()
+    return recording
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        # The last character may be cut off.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
 
 
 def parse_raw_format(text: str) -> AudioFormat:
@@ -115,11 +204,12 @@ def parse_raw_format(text: str) -> AudioFormat:
     return AudioFormat(rate, bits // 8, channels)
 
 
-def _open(name: str) -> BinaryIO:
-    return Path(name).open("rb")
+def _open(name: str) -> FileIO:
+    # Unbuffered: closing would wait for a thread that is reading.
+    return Path(name).open("rb", buffering=0)
 
 
-def _from_file(file: BinaryIO) -> ReadBytes:
+def _from_file(file: BinaryIO | FileIO) -> ReadBytes:
     async def read_bytes() -> bytes:
         return await asyncio.to_thread(file.read, _READ)
 

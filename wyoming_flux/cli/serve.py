@@ -4,8 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,7 +23,7 @@ from wyoming_flux.settings import (
 )
 from wyoming_flux.utterance import Capture
 
-from . import minutes_file, options
+from . import interrupt, minutes_file, options
 from .endpoints import Way, endpoints
 from .environment import Given
 from .notify import notify
@@ -81,9 +79,7 @@ async def _serve(
     home: HomeAssistant | None,
 ) -> int:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stopping)
+    interrupt.stop_on_signal(stopping)
     minutes = DailyMinutes(settings.daily_minutes)
     first, *others = ways
     server = Server(
@@ -186,10 +182,3 @@ async def _look(connector: Connector, flux: FluxSettings, server: Server) -> Non
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
-
-
-def _on_signal(stopping: asyncio.Event) -> None:
-    if stopping.is_set():
-        # The second time somebody means it.
-        os._exit(0)
-    stopping.set()

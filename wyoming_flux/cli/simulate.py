@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import ipaddress
-import signal
 import sys
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from wyoming_flux.errors import InvalidSetting, WyomingFluxError, os_reason
 
+from . import interrupt
 from .environment import Given
 
 # Imported when it runs, so that every other command starts without it.
@@ -106,23 +107,26 @@ async def simulate(args: argparse.Namespace) -> int:
     from wyoming_flux.simulator import Simulator
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with Simulator(**options) as simulator:
-            name = args.recognizer
-            _log(f"Flux simulator ({args.profile}, {name}) listening on {simulator.url}")
-            await stop.wait()
-    except OSError as error:
-        print(
-            f"wyoming-flux simulate: cannot listen on {args.uri}: {os_reason(error)}",
-            file=sys.stderr,
-        )
-        return 1
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    interrupt.stop_on_signal(stop)
+
+    def observe(upgrade: "Upgrade", line: str) -> None:
+        try:
+            _log(f"#{upgrade.number} {line}")
+        except OSError:
+            stop.set()  # nobody reads any more
+
+    async with AsyncExitStack() as stack:
+        try:
+            simulator = await stack.enter_async_context(Simulator(**options, observe=observe))
+        except OSError as error:
+            print(
+                f"wyoming-flux simulate: cannot listen on {args.uri}: {os_reason(error)}",
+                file=sys.stderr,
+            )
+            return 1
+        name = args.recognizer
+        _log(f"Flux simulator ({args.profile}, {name}) listening on {simulator.url}")
+        await stop.wait()
     return 0
 
 
@@ -149,7 +153,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "ingest_rate": args.ingest_rate,
         "faults": [faults.parse(text) for text in args.fault],
         "keep": False,
-        "observe": _observe,
     }
     if args.script:
         loaded = script.load(args.script)
@@ -200,10 +203,6 @@ def _check_uri(uri: str, *, any_address: bool) -> None:
             "uri",
             f"others could reach {parts.hostname}; use a loopback address, or add --any-address",
         )
-
-
-def _observe(upgrade: "Upgrade", line: str) -> None:
-    _log(f"#{upgrade.number} {line}")
 
 
 def _log(line: str) -> None:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -13,10 +12,11 @@ from wyoming_flux.address import parse_uri
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.ear import Ear
 from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError, os_reason
-from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings, UtteranceSettings
+from wyoming_flux.flux.endpoint import PRICE
+from wyoming_flux.settings import FluxSettings, ProgramSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture
 
-from . import direct, options, satellite
+from . import direct, interrupt, options, satellite
 from .endpoints import Way, endpoints
 from .environment import Given
 from .outcome import Display, Outcome
@@ -26,9 +26,14 @@ from .recording import STDIN, Recording, open_recording, parse_raw_format
 NOTHING: Final = 3
 """Exit code: nothing was heard."""
 
-_RAW: Final = f"{DEFAULT_SAMPLE_RATE}:16:1"
+_UNREADABLE: Final = {
+    FileNotFoundError: "there is no such file",
+    IsADirectoryError: "this is a directory; name the recordings in it",
+}
 # What a client can ask of a server; the rest is the server's own business.
-_WISHES: Final = ("language", "keyterms", "keyterms_file", "sensitivity", "debug", "log_format")
+_WISHES: Final = frozenset(
+    "language keyterms keyterms_file sensitivity debug quiet log_format".split()
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +41,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s FILE... [options]"
     parser.description = "Turns recordings, or what a microphone hears, into text."
     parser.epilog = (
-        "exit codes: 0 text from each file, 1 an error, 2 a wrong option, 3 nothing heard in one"
+        "exit codes: 0 text from each file, 1 an error, 2 a wrong option, 3 nothing heard in one,"
+        " 130 Ctrl-C"
     )
     group = parser.add_argument_group("what to transcribe")
     group.add_argument(
         "files",
         nargs="*",
         metavar="FILE",
-        help="WAV file of any format; - is standard input, WAV or raw:"
+        help="a WAV, or with ffmpeg installed any audio file; - is standard input:"
         " arecord -f S16_LE -r 16000 | wyoming-flux transcribe -",
     )
     group.add_argument(
-        "--raw", metavar="FORMAT", default=_RAW, help=f"RATE:BITS:CHANNELS of raw input ({_RAW})"
+        "--raw",
+        metavar="FORMAT",
+        help="take what is no audio file as raw samples of RATE:BITS:CHANNELS, as 16000:16:1",
     )
     group = parser.add_argument_group("how")
     group.add_argument(
@@ -64,22 +72,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print one JSON object per file")
     group.add_argument(
-        "--verbose", action="store_true", help="say on standard error what happens, and when"
+        "-v", "--verbose", action="store_true", help="say on standard error what happens, and when"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
-    """What is the same for all files."""
+    """What is the same for all files, and the microphone that is open."""
 
     arguments: argparse.Namespace
-    raw: AudioFormat
+    raw: AudioFormat | None
     wish: satellite.Wish
     ways: tuple[Way, ...]
     """Who is asked, in order; none with ``--via``."""
     flux: FluxSettings
     given: Given
     capture: Capture | None
+    microphone: asyncio.Event | None = None
+    """Ends it, where one is open."""
+
+    def end_microphone(self) -> bool:
+        """Take Ctrl-C for the end of what is said: it is still to be answered."""
+        if self.microphone is None:
+            return False
+        self.microphone.set()
+        return True
 
     def turn_settings(self, *, live: bool) -> UtteranceSettings:
         """A file is answered as a whole; who speaks into a microphone waits for the answer."""
@@ -90,16 +107,19 @@ class _Job:
 def run(arguments: argparse.Namespace, given: Given) -> int:
     """Transcribe; return the exit code. Raises :class:`InvalidSetting`."""
     if not arguments.files:
-        raise InvalidSetting("", "name a WAV file, or - for standard input")
+        raise InvalidSetting("", "name a recording, or - for standard input")
+    if arguments.verbose and given.make(ProgramSettings).quiet:
+        raise InvalidSetting("quiet", "it contradicts --verbose")
     if arguments.files.count(STDIN) > 1:
         raise InvalidSetting("", "standard input can be read once only")
     with given.capture() as capture:
-        return asyncio.run(_transcribe_all(_prepare(arguments, given, capture)))
+        job = _prepare(arguments, given, capture)
+        return interrupt.run(_transcribe_all(job), first=job.end_microphone)
 
 
 def _prepare(arguments: argparse.Namespace, given: Given, capture: Capture | None) -> _Job:
     try:
-        raw = parse_raw_format(arguments.raw)
+        raw = None if arguments.raw is None else parse_raw_format(arguments.raw)
     except (ValueError, WyomingFluxError) as error:
         raise InvalidSetting("", f"--raw: {error}") from None
     flux, cut = given.flux()
@@ -152,19 +172,24 @@ async def _transcribe_one(name: str, job: _Job) -> int:
         as_json=arguments.json,
         label=len(arguments.files) > 1,
         verbose=arguments.verbose,
+        quiet=job.given.make(ProgramSettings).quiet,
     )
     try:
         async with AsyncExitStack() as stack:
             recording = await open_recording(name, job.raw, stack)
             real_time = arguments.real_time or (arguments.via is not None and not arguments.fast)
-            player = Player(recording, real_time=real_time, on_progress=display.progress)
+            player = Player(recording, real_time=real_time)
+            if recording.seconds is not None and job.ways and job.ways[0].billed:
+                display.price(recording.seconds, PRICE)
             outcome = await _answer(recording, player, display, job)
     except WyomingFluxError as error:
         code = error.server_code if isinstance(error, satellite.ServerError) else error.code
         display.failed(str(error), code or "internal")
         return options.ERROR
     except OSError as error:
-        display.failed(f"cannot be read: {os_reason(error)}", "unreadable")
+        display.failed(
+            _UNREADABLE.get(type(error)) or f"cannot be read: {os_reason(error)}", "unreadable"
+        )
         return options.ERROR
     display.done(outcome)
     if outcome.missing:
@@ -177,10 +202,7 @@ async def _transcribe_one(name: str, job: _Job) -> int:
 
 async def _answer(recording: Recording, player: Player, display: Display, job: _Job) -> Outcome:
     ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    if recording.live:
-        # Ctrl-C ends the microphone, not us: what was said is still to be answered.
-        loop.add_signal_handler(signal.SIGINT, ending.set)
+    job.microphone = ending if recording.live else None
     try:
         if not job.ways:
             return await satellite.transcribe(
@@ -200,7 +222,8 @@ async def _answer(recording: Recording, player: Player, display: Display, job: _
             flux=job.flux,
             turn=job.turn_settings(live=recording.live),
             ending=ending,
+            fast=not (job.arguments.real_time or recording.live),
             capture=job.capture,
         )
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        job.microphone = None

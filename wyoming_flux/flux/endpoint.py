@@ -18,6 +18,8 @@ Parameter = tuple[str, str]
 """Name and value of one query parameter."""
 
 WORKERS_AI_MODEL: Final = "@cf/deepgram/flux"
+PRICE: Final = 0.0077
+"""Dollars per minute of audio: Cloudflare's, and nearly Deepgram's (model page, 2026-10-02)."""
 
 _ENGLISH: Final = ("en", "en-US", "en-GB", "en-AU", "en-CA", "en-IE", "en-IN", "en-NZ", "en-ZA")
 _LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {

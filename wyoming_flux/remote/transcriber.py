@@ -125,6 +125,11 @@ class RemoteTranscriber:
         """Whether the result, or the error, is known."""
         return self._outcome.done()
 
+    @property
+    def heard(self) -> float | None:
+        """Seconds that were heard so far: Wyoming does not tell."""
+        return None
+
     async def result(self) -> Transcript:
         """Wait for the transcript. Raises :class:`WyomingFluxError` where there is none."""
         self.start()

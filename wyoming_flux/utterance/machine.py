@@ -136,6 +136,11 @@ class Machine:
         return self.state is State.ANSWERED
 
     @property
+    def heard(self) -> float:
+        """Seconds of the utterance that were heard at least once, for a person who waits."""
+        return self._furthest / self._rate
+
+    @property
     def listens_from(self) -> int:
         """Where in the utterance (samples) the present stream began, or the next one will."""
         return self._replay_at

@@ -192,6 +192,11 @@ class Transcriber:
         """Whether the result, or the error, is known."""
         return self._known.is_set()
 
+    @property
+    def heard(self) -> float:
+        """Seconds of what was sent that were heard, so far."""
+        return 0.0 if self._machine is None else self._machine.heard
+
     async def result(self) -> Transcript:
         """Wait for the transcript; something may be missing in it.
 

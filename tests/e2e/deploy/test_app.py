@@ -32,6 +32,7 @@ CONFIG: dict[str, Any] = yaml.safe_load((APP / "config.yaml").read_text("utf-8")
 NOT_IN_THE_APP = {
     "uri": "the Supervisor maps the port",
     "zeroconf": "the Supervisor tells Home Assistant",
+    "quiet": "the Supervisor keeps the log, and does not show it unasked",
     "home_assistant": "the Supervisor leads there; home_names turns it off",
     "home_assistant_token": "the Supervisor's own",
     "keyterms_file": "the app shows no files; keyterm is a list",

@@ -9,11 +9,29 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from wyoming_flux.simulator import Simulator
+
 ROOT = Path(__file__).parents[3]
 TIMEOUT = 30.0
+TEXT = "turn on the living room light"
+"""What the simulator hears in each sentence."""
+
+
+@pytest.fixture
+async def flux() -> AsyncIterator[Simulator]:
+    """A Flux without a limit of speed."""
+    async with Simulator(ingest_rate=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def at(flux: Simulator) -> tuple[str, ...]:
+    """The options that lead to ``flux``."""
+    return ("--worker-url", flux.url, "--route", "workers-ai")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,9 @@ class Process:
             out, err = await self.process.communicate(stdin)
         assert self.process.returncode is not None
         return Result(
-            self.process.returncode, (out or b"").decode(), "".join(self.seen) + err.decode()
+            self.process.returncode,
+            (out or b"").decode(),
+            "".join(self.seen) + (err or b"").decode(),
         )
 
 
@@ -59,21 +79,27 @@ Start = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Start ``wyoming-flux`` with arguments, and environment variables by keyword."""
+    """Start ``wyoming-flux`` with arguments, and environment variables by keyword.
+
+    *redirect* is what a shell is told at the end of the line, as ``>&-``.
+    """
     processes: list[asyncio.subprocess.Process] = []
 
     async def run(
         *arguments: str,
         stdin: int = asyncio.subprocess.PIPE,
         stdout: int = asyncio.subprocess.PIPE,
+        stderr: int = asyncio.subprocess.PIPE,
+        redirect: str = "",
         **env: str,
     ) -> Process:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("WYOMING_FLUX_")}
+        shell = ("sh", "-c", f'exec "$@" {redirect}', "sh") if redirect else ()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "wyoming_flux", *arguments),
+            *(*shell, sys.executable, "-m", "wyoming_flux", *arguments),
             stdin=stdin,
             stdout=stdout,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=stderr,
             cwd=tmp_path,
             env={**inherited, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path), **env},
         )
@@ -95,8 +121,8 @@ Run = Callable[..., Awaitable[Result]]
 def run(start: Start) -> Run:
     """Run ``wyoming-flux`` to its end."""
 
-    async def to_the_end(*arguments: str, stdin: bytes | None = None, **env: str) -> Result:
-        process = await start(*arguments, **env)
+    async def to_the_end(*arguments: str, stdin: bytes | None = None, **more: Any) -> Result:
+        process = await start(*arguments, **more)
         return await process.end(stdin=stdin)
 
     return to_the_end

@@ -46,12 +46,44 @@ def test_words_appear_on_a_terminal_as_they_come() -> None:
 
 
 def test_the_truth_replaces_what_was_shown_early() -> None:
-    """Where Flux changed its mind, the last line is the answer."""
+    """Where Flux changed its mind, the answer is written over it, in as many rows as it took."""
+    for early, back in (("turn of", "\r\x1b[J"), ("turn of " * 15, "\r\x1b[1A\x1b[J")):
+        out = Terminal()
+        shown = display(out, io.StringIO(), label=True)
+        shown.partial(early)
+        shown.done(outcome("turn off"))
+        assert out.getvalue() == f"a.wav: {early}{back}a.wav: turn off\n"
+
+
+def test_a_text_longer_than_the_screen_is_not_written_over() -> None:
+    """What has left the screen cannot be taken back: the answer goes below."""
     out = Terminal()
-    shown = display(out, io.StringIO(), label=True)
-    shown.partial("turn of")
+    shown = display(out, io.StringIO())
+    shown.partial("turn of " * 300)
     shown.done(outcome("turn off"))
-    assert out.getvalue() == "a.wav: turn of\na.wav: turn off\n"
+    assert out.getvalue().endswith("turn of \nturn off\n")
+
+
+def test_wide_letters_take_two_places() -> None:
+    """Forty of them fill a row of 80, and one more begins the next."""
+    for letters, back in ((40, "\r\x1b[J"), (41, "\r\x1b[1A\x1b[J")):
+        out = Terminal()
+        shown = display(out, io.StringIO())
+        shown.partial("灯" * letters)
+        shown.done(outcome("off"))
+        assert out.getvalue() == f"{'灯' * letters}{back}off\n"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(20.0, ""), (2700.0, "45:00 of audio, about $0.35")])
+def test_the_price_is_told_before_a_long_recording(seconds: float, said: str) -> None:
+    """Minutes and dollars; nothing of a short one, and nothing where quiet was asked for."""
+    err = io.StringIO()
+    display(io.StringIO(), err).price(seconds, 0.0077)
+    assert said in err.getvalue()
+    assert bool(said) == bool(err.getvalue())
+    err = io.StringIO()
+    display(io.StringIO(), err, quiet=True).price(seconds, 0.0077)
+    assert err.getvalue() == ""
 
 
 def test_a_pipe_gets_the_answer_alone() -> None:
@@ -83,7 +115,7 @@ def test_json_is_one_line_per_file() -> None:
     }
 
 
-@pytest.mark.parametrize(("length", "expected"), [(20.0, ""), (120.0, "1:00 of 2:00 (50%)")])
+@pytest.mark.parametrize(("length", "expected"), [(20.0, ""), (120.0, "1:00 of 2:00 heard (50%)")])
 def test_long_recordings_have_a_progress_line(length: float, expected: str) -> None:
     """It appears on the terminal of standard error while the text goes elsewhere, and goes away."""
     out, err = io.StringIO(), Terminal()

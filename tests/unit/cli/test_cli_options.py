@@ -23,7 +23,7 @@ DESIGNED = (
     " --keyterm --keyterms-file --sensitivity --eot-threshold --eager-eot-threshold"
     " --eot-timeout-ms --hold --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
     " --wake-phrase --external-vad --name --allow --max-connections --daily-minutes --zeroconf"
-    " --log-format --debug --fallback --fallback-token-file --local --local-model"
+    " --log-format --debug --quiet --fallback --fallback-token-file --local --local-model"
     " --capture --capture-text-only --home-assistant --home-assistant-token-file"
 ).split()
 
@@ -50,6 +50,7 @@ VALID = {
     "mip_opt_out": "yes",
     "external_vad": "yes",
     "debug": "yes",
+    "quiet": "yes",
     "capture_text_only": "yes",
     "log_format": "json",
 }
@@ -63,6 +64,13 @@ def read(command: str, *argv: str, **variables: str) -> Given:
 def test_serve_has_the_options_of_the_design() -> None:
     """The list of options is the one in the design, no more and no less."""
     assert sorted(map(flag_of, SETTINGS["serve"].values())) == sorted(DESIGNED)
+
+
+def test_serve_takes_nothing_without_a_variable() -> None:
+    """But for help and version, each of its options is a setting, which has one (see below)."""
+    serve = options.make_parser("serve")[1]["serve"]
+    taken = {action.dest for action in serve._actions} - {"help", "version"}
+    assert taken == set(SETTINGS["serve"])
 
 
 @pytest.mark.parametrize("setting", SETTINGS["serve"].values(), ids=lambda setting: setting.name)
@@ -206,7 +214,9 @@ USAGE: list[tuple[list[str], str]] = [
     (["serve", "--worker-url", "wss://x.example", "--allow", "moon"], "--allow: allow needs"),
     (["serve", "--worker-url", "wss://x.example", "--uri", "moon"], "--uri: uri must be like"),
     (["serve", "--worker-url", "wss://x.example", "--model", "nova"], "--model: "),
-    (["transcribe"], "name a WAV file"),
+    (["transcribe"], "name a recording"),
+    (["transcribe", "x.wav", "-q", "-v"], "--quiet: it contradicts --verbose"),
+    (["serve", "-v", "-q", "--local"], "--quiet: it contradicts --debug"),
     (["transcribe", "x.wav", "--via", "moon"], "--via: uri must be like"),
     (
         ["transcribe", "x.wav", "--via", "tcp://h:1", "--max-turn", "9"],
@@ -242,17 +252,37 @@ def test_help_is_short_and_complete(command: str, capsys: pytest.CaptureFixture[
     """Each command has a help that fits on two screens and 100 columns."""
     assert main([*([command] if command else []), "--help"]) == 0
     told = capsys.readouterr().out.splitlines()
+    assert main([*([command] if command else []), "-h"]) == 0
+    assert capsys.readouterr().out.splitlines() == told
     assert len(told) < 80
     assert max(map(len, told)) <= 100
 
 
 @pytest.mark.parametrize(
-    "argv", [["--version"], ["version"], *([name, "--version"] for name in COMMANDS)]
+    "argv", [["--version"], ["-V"], ["version"], *([name, "-V"] for name in COMMANDS)]
 )
 def test_version(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The version is printed alone."""
     assert main(argv) == 0
     assert capsys.readouterr().out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(("command", "words"), [("serve", "-v"), ("check", "-v"), ("serve", "-q")])
+def test_short_options(command: str, words: str) -> None:
+    """One letter for more, and one for less."""
+    assert read(command, words).values == {"debug" if words == "-v" else "quiet": True}
+
+
+def test_the_defaults_of_a_command_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a file is answered otherwise than a satellite, each help says how."""
+    for command, usual in (
+        ("serve", "(default end-of-turn)"),
+        ("transcribe", "(default: audio-stop for a file, end-of-turn for a microphone)"),
+    ):
+        assert main([command, "--help"]) == 0
+        told = capsys.readouterr().out
+        said = "".join(told.partition("--answer-on")[2].partition("\n  --")[0].split())
+        assert usual.replace(" ", "") in said
 
 
 @pytest.mark.parametrize("shortened", ["--worker", "--worker-ur", "--real", "--js"])

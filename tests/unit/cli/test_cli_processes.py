@@ -2,33 +2,16 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import socket
-import struct
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.conftest import TEXT
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Refuse
-
-TEXT = "turn on the living room light"
-
-
-@pytest.fixture
-async def flux() -> AsyncIterator[Simulator]:
-    """A Flux without a limit of speed."""
-    async with Simulator(ingest_rate=0) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def at(flux: Simulator) -> tuple[str, ...]:
-    """The options that lead to ``flux``."""
-    return ("--worker-url", flux.url, "--route", "workers-ai")
 
 
 async def test_transcribe_prints_the_text(run, wav, spoken, at) -> None:
@@ -60,61 +43,6 @@ async def test_real_time_tells_how_long_after_the_last_word(run, wav, spoken, at
     answer = json.loads(result.out)
     assert answer["trigger"] == "end-of-turn"
     assert 300 < answer["after_speech_ms"] < 1300
-
-
-async def test_several_files_and_a_wrong_one(run, wav, spoken, at, tmp_path) -> None:
-    """Each file gets its line; a wrong one does not keep the others away, but is the exit code."""
-    (tmp_path / "notes.wav").write_text("Dear diary, today I said nothing.")
-    result = await run("transcribe", "notes.wav", wav(spoken(0.1, 1.6, 0.6)), *at)
-    assert result.code == 1
-    assert result.out == f"{tmp_path / 'speech.wav'}: {TEXT}\n"
-    assert result.err == (
-        "wyoming-flux: notes.wav: This is not a WAV (it does not begin with RIFF and WAVE).\n"
-    )
-
-
-async def test_any_wav_can_be_read(run, wav, spoken, at) -> None:
-    """Three channels of 24 bit become one of 16."""
-    pcm = spoken(0.3, 1.6, 0.6)
-    samples = struct.iter_unpack("2s", pcm)
-    wide = b"".join((b"\x00" + sample) * 3 for (sample,) in samples)
-    result = await run("transcribe", wav(wide, bits=24, channels=3), *at)
-    assert (result.code, result.out) == (0, f"{TEXT}\n")
-
-
-BAD_FILES = {
-    "missing": "cannot be read: No such file or directory",
-    "empty": "The audio is empty; a WAV was expected.",
-    "header": "The WAV holds no audio: there is a header, but not one sample.",
-    "float": "The WAV holds 32 bit floating point audio; 8, 16, 24 and 32 bit integer PCM are",
-    "rate": "Audio with a sample rate of 7000 Hz is not supported;",
-}
-
-
-@pytest.mark.parametrize("kind", BAD_FILES)
-async def test_a_wrong_file_is_one_sentence(kind, run, wav, at, tmp_path) -> None:
-    """What is wrong with a file is told in one line, and as JSON for a program."""
-    path = str(tmp_path / "missing.wav")
-    if kind == "empty":
-        (tmp_path / "empty.wav").touch()
-        path = str(tmp_path / "empty.wav")
-    elif kind == "header":
-        path = wav(b"")
-    elif kind == "float":
-        path = wav(bytes(400), bits=32, tag=3)
-    elif kind == "rate":
-        path = wav(bytes(400), rate=7000)
-    result = await run("transcribe", path, "--json", *at)
-    assert result.code == 1
-    assert BAD_FILES[kind] in result.err
-    assert result.err.count("\n") == 1
-    assert json.loads(result.out)["error"] in result.err
-
-
-async def test_nothing_heard_is_exit_code_3(run, wav, spoken, at) -> None:
-    """Silence is no error, but no text either."""
-    result = await run("transcribe", wav(spoken(1.0)), *at)
-    assert (result.code, result.out) == (3, "\n")
 
 
 async def test_a_wrong_token_is_told_without_the_token(run, wav, spoken, tmp_path) -> None:
@@ -149,80 +77,6 @@ def unused_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-@pytest.mark.parametrize("how", ["file", "pipe"])
-async def test_standard_input_as_wav(how, run, start, wav, spoken, at) -> None:
-    """A WAV of known length is a file, wherever it comes from."""
-    path = Path(wav(spoken(0.3, 1.6, 0.6)))
-    if how == "pipe":
-        result = await run("transcribe", "-", *at, stdin=path.read_bytes())
-    else:
-        with path.open("rb") as file:
-            process = await start("transcribe", "-", *at, stdin=file.fileno())
-            result = await process.end()
-    assert (result.code, result.out) == (0, f"{TEXT}\n")
-
-
-async def speak(process, pcm: bytes) -> None:
-    """Write as a microphone does: what it has recorded, and no more, until its pace was seen."""
-    recorded = 16_000
-    process.process.stdin.write(pcm[:recorded])
-    await process.wait_for("connecting to")
-    process.process.stdin.write(pcm[recorded:])
-    await process.process.stdin.drain()
-
-
-@pytest.mark.parametrize("header", ["raw", "endless"])
-async def test_what_comes_fast_is_no_microphone(header, run, wav, spoken, at) -> None:
-    """``ffmpeg … | wyoming-flux transcribe -`` is a file, though nobody knows its length."""
-    pcm = spoken(0.3, 1.6, 1.5, 1.6, 0.5)
-    if header == "endless":
-        whole = bytearray(Path(wav(pcm)).read_bytes())
-        whole[40:44] = struct.pack("<I", 0xFFFFFFFF)
-        pcm = bytes(whole)
-    result = await run("transcribe", "-", "--json", *at, stdin=pcm)
-    answer = json.loads(result.out)
-    assert answer["trigger"] == "audio-stop"
-    assert answer["audio_seconds"] >= 5.3, "all of it was sent"
-
-
-async def test_nothing_to_read(start, at) -> None:
-    """``transcribe - </dev/null`` ends with a sentence."""
-    with Path("/dev/null").open("rb") as nothing:
-        process = await start("transcribe", "-", *at, stdin=nothing.fileno())
-        result = await process.end()
-    assert result.code == 1
-    assert "no audio" in result.err
-
-
-@pytest.mark.parametrize("header", ["raw", "endless"])
-async def test_a_microphone_is_answered_while_it_is_open(header, start, wav, spoken, at) -> None:
-    """``arecord | wyoming-flux transcribe -`` answers at the end of the turn, not of the audio."""
-    pcm = spoken(0.3, 1.6, 1.0)
-    if header == "endless":
-        whole = bytearray(Path(wav(pcm)).read_bytes())
-        # What arecord writes into a pipe.
-        whole[40:44] = struct.pack("<I", 0x7FFFFFFF)
-        pcm = bytes(whole)
-    process = await start("transcribe", "-", "--json", "--verbose", *at)
-    await speak(process, pcm)
-    async with asyncio.timeout(20):
-        answer = json.loads(await process.process.stdout.read())
-    assert answer["text"] == TEXT
-    assert answer["trigger"] == "end-of-turn"
-    assert (await process.end()).code == 0
-
-
-async def test_ctrl_c_ends_the_microphone(start, spoken, at) -> None:
-    """What was said before Ctrl-C is answered."""
-    process = await start("transcribe", "-", "--verbose", *at)
-    await speak(process, spoken(0.3, 1.6))
-    await process.wait_for("words so far")
-    process.process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
-        assert (await process.process.stdout.read()).decode().startswith("turn on the")
-    assert (await process.end()).code == 0
 
 
 async def test_serve_answers_satellites_and_stops_on_sigterm(run, serve, flux, wav, spoken) -> None:
@@ -427,16 +281,6 @@ async def test_completion(run, tmp_path) -> None:
     )
     assert result.code == 0
     assert answer.read_text().split() == ["--worker-url"]
-
-
-async def test_output_that_nobody_reads(start, wav, spoken, at) -> None:
-    """``wyoming-flux … | true`` ends without a traceback."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    process = await start("transcribe", wav(spoken(0.3, 1.6, 0.6)), *at, stdout=writing)
-    os.close(writing)
-    result = await process.end()
-    assert (result.code, result.err) == (1, "")
 
 
 async def test_serve_looks_at_the_endpoint(start, serve, wav, spoken, run, tmp_path) -> None:

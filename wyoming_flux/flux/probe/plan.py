@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from wyoming_flux.flux.endpoint import PRICE
 from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 from wyoming_flux.settings import FluxSettings
 
 MOST_SECONDS: Final = 120.0
 """Seconds of audio that a probe sends at most, whatever its plan says."""
-PRICE: Final = 0.0077
-"""Dollars per minute of audio, at Cloudflare and at Deepgram (model page, 2026-10-02)."""
 CONFIGURE: Final = '{"type":"Configure","keyterms":[]}'
 UNKNOWN: Final = '{"type":"WyomingFluxProbe"}'
 

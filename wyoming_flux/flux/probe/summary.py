@@ -3,8 +3,10 @@
 import statistics
 from typing import Any, Final
 
+from wyoming_flux.flux.endpoint import PRICE
+
 from .findings import Answer, Findings
-from .plan import IDLE, NAME, PRICE, TIMEOUT_MS
+from .plan import IDLE, NAME, TIMEOUT_MS
 
 _LAG: Final = 0.1
 """Seconds of lag that the network and the cadence of messages make by themselves."""
