@@ -15,24 +15,39 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+from wyoming_flux.audio import AudioFormat, Level, PcmReader
+from wyoming_flux.ear import usable_model
+from wyoming_flux.errors import InvalidAudio
+
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "turn_on_the_living_room_light.wav"
 PROGRAM = [sys.executable, "-m", "wyoming_flux"]
 START_TIMEOUT = 30.0
 PLAY_TIMEOUT = 600.0
 OFFLINE_AFTER = 1.5
+AFTER_WORD = 0.1
+"""Seconds after a word that still belong to it."""
+LEAST_REST = 0.5
+"""Seconds of a recording that may hold another sentence."""
 
 Lines = AsyncIterator[str]
 
 
 class Clock:
-    """Time since the audio began."""
+    """Time since the satellite connected, which is when its audio began."""
 
     began: float | None = None
+    answered: float | None = None
+    """When the transcript of the first sentence was there."""
+
+    @property
+    def now(self) -> float | None:
+        """Seconds, None before that."""
+        return None if self.began is None else time.monotonic() - self.began
 
     def __str__(self) -> str:
         """Return it, or "-" before that."""
-        return "       -" if self.began is None else f"{time.monotonic() - self.began:6.2f} s"
+        return "       -" if self.now is None else f"{self.now:6.2f} s"
 
 
 CLOCK = Clock()
@@ -81,13 +96,14 @@ async def start(
     *,
     environment: Mapping[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> Part:
     """Start a process that is stopped, and waited for, when *stack* is left."""
     # The settings of a real server on this machine are not meant for what we start.
     ours = {k: v for k, v in os.environ.items() if not k.startswith("WYOMING_FLUX_")}
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**ours, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **(environment or {})},
@@ -135,8 +151,8 @@ async def start_simulator(stack: contextlib.AsyncExitStack) -> tuple[str, Part]:
     if out is None:
         raise RuntimeError("no pipe")
     url = await part.wait_for(r"listening on (ws://\S+)", out)
-    show("Flux", f"the simulator, with the ear on this machine, at {url}")
-    follow(stack, part, out, lambda line: re.sub(r"^[\d:.]+ #\d+ +", "", line))
+    show("Flux", f"the simulator at {url}; it hears with {ear()}")
+    follow(stack, part, out, _flux_line)
     follow(stack, part, part.process.stderr, str)
     return url, part
 
@@ -187,7 +203,7 @@ async def start_server(stack: contextlib.AsyncExitStack, options: list[str]) -> 
         raise RuntimeError("no pipe")
     uri = await part.wait_for(r"Listening on (tcp://\S+)", err)
     show("server", f"listening at {uri}")
-    follow(stack, part, err, lambda line: re.sub(r"^[\d-]+ [\d:,]+ [A-Z]+ ", "", line))
+    follow(stack, part, err, _server_line)
     return uri
 
 
@@ -196,6 +212,47 @@ async def take_away(flux: Part) -> None:
     await asyncio.sleep(OFFLINE_AFTER)
     flux.process.send_signal(signal.SIGSTOP)
     show("network", "is gone: nothing comes from Flux any more")
+
+
+def ear() -> str:
+    """Name the model that hears on this machine."""
+    return f"the ear on this machine (Moonshine {usable_model(None).kind}, English)"
+
+
+def read_wav(file: Path) -> tuple[AudioFormat, bytes]:
+    """Return what a WAV holds. Raises InvalidAudio."""
+    reader = PcmReader(None)
+    pcm = reader.feed(file.read_bytes())
+    reader.finish()
+    if reader.format is None:
+        raise RuntimeError("a WAV without a format")
+    return reader.format, pcm
+
+
+async def hear_rest(
+    stack: contextlib.AsyncExitStack, uri: str, file: Path, answer: dict[str, object]
+) -> str:
+    """Ask for what *file* holds beyond the sentence that was answered; return its text."""
+    source, pcm = read_wav(file)
+    heard, after = answer["audio_seconds"], answer["after_speech_ms"]
+    if not isinstance(heard, (int, float)) or not isinstance(after, (int, float)):
+        return ""
+    # From where the sentence ended: somebody may have gone on before its text was there.
+    begin = round((heard - after / 1000 + AFTER_WORD) * source.rate) * source.frame_bytes
+    rest = pcm[begin:]
+    level = Level(source)
+    level.feed(rest, 0.0)
+    if len(rest) < LEAST_REST * source.bytes_per_second or level.spoke_at is None:
+        return ""
+    seconds = len(rest) / source.bytes_per_second
+    show("satellite", f"has the first sentence; now the other {seconds:.1f} s, all at once")
+    raw = f"{source.rate}:{8 * source.width}:{source.channels}"
+    command = [*PROGRAM, "transcribe", "-", "--raw", raw, "--via", uri, "--fast", "--json"]
+    part = await start(stack, "satellite", command, stdin=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(PLAY_TIMEOUT):
+        said, _ = await part.process.communicate(rest)
+    found = json.loads(said) if said.strip() else {}
+    return str(found.get("text") or "")
 
 
 async def play(
@@ -218,7 +275,12 @@ async def play(
                 CLOCK.began = time.monotonic()
                 if flux is not None:
                     stack.callback(asyncio.create_task(take_away(flux)).cancel)
-            show("satellite", re.sub(r"^ *[\d.]+ s  ", "", line))
+            said = re.sub(r"^ *[\d.]+ s  ", "", line)
+            if said == "transcript":
+                CLOCK.answered = CLOCK.now
+            # Early words are guesses: what they become is in the transcript.
+            if not said.startswith("words so far"):
+                show("satellite", said)
         answer = await out.read()
         await part.process.wait()
     found = json.loads(answer) if answer.strip() else None
@@ -236,7 +298,7 @@ async def demo(arguments: argparse.Namespace) -> int:
         if arguments.worker_url:
             options = ["--worker-url", arguments.worker_url]
             if arguments.token_file:
-                options += ["--token-file", arguments.token_file]
+                options += ["--token-file", str(arguments.token_file)]
             show("Flux", f"the real one, behind {arguments.worker_url}")
         else:
             url, part = await start_simulator(stack)
@@ -254,6 +316,9 @@ async def demo(arguments: argparse.Namespace) -> int:
                 options += ["--fallback", "local"]
         uri = await start_server(stack, options)
         answer = await play(stack, uri, arguments.file, flux)
+        rest = ""
+        if answer is not None and answer.get("text"):
+            rest = await hear_rest(stack, uri, arguments.file, answer)
         # What the other parts say about the end of the turn is on its way.
         await asyncio.sleep(0.2)
     print()
@@ -261,18 +326,46 @@ async def demo(arguments: argparse.Namespace) -> int:
         error = answer.get("error") if answer else None
         print(f"No transcript: {error or 'nothing was heard'}.")
         return 1
-    print(f"Transcript:           {answer['text']}")
-    after = answer["after_speech_ms"]
-    if isinstance(after, (int, float)):
-        print(f"After the last word:  {after / 1000:.2f} s")
-        if arguments.offline:
-            print("                      (the ear heard it all anew, once Flux had been silent)")
-        elif not arguments.worker_url:
-            print(
-                "                      (0.32 s are the simulator's silence before EndOfTurn;"
-                " the rest is the ear and the path)"
-            )
+    if rest:
+        print("The recording holds more than one sentence; a satellite gets one at a time.")
+        print(f"First:       {answer['text']}")
+        print(f"Then:        {rest}")
+    else:
+        print(f"Transcript:  {answer['text']}")
+    if arguments.worker_url:
+        why = "Flux, and the way to it"
+    elif arguments.offline:
+        why = "Flux was silent before the server gave it up; then its own ear heard it all anew"
+    else:
+        why = "0.32 s are the simulator's silence before EndOfTurn, the rest is the ear and the way"
+    after, at = answer["after_speech_ms"], CLOCK.answered
+    if isinstance(after, (int, float)) and at is not None:
+        last = at - after / 1000
+        print(
+            f"Times:       last word until {last:.2f} s, text at {at:.2f} s,"
+            f" {at - last:.2f} s later"
+        )
+        print(f"             ({why})")
     return 0
+
+
+def _server_line(line: str) -> str:
+    line = re.sub(r"^[\d-]+ [\d:,]+ [A-Z]+ ", "", line)
+    # The figures of each utterance are for a log; ours come at the end.
+    return "" if line.startswith("Utterance") else line
+
+
+def _flux_line(line: str) -> str:
+    """What Flux tells and is told, without what goes without saying."""
+    line = re.sub(r"^[\d:.]+ #\d+ +", "", line)
+    if line.startswith("closes with") or "client: CloseStream" in line:
+        return ""
+    told = re.fullmatch(r"([\d.]+) s (StartOfTurn|EndOfTurn): (.*)", line)
+    if told is None:
+        return line
+    heard, event, text = told.groups()
+    # The first words of a small model are a guess, and look like a fault.
+    return f"{event} after {heard} s of audio" + (f": {text}" if event == "EndOfTurn" else "")
 
 
 def _worker_line(line: str) -> str:
@@ -284,13 +377,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/demo", add_help=False)
     parser.add_argument("file", nargs="?", type=Path, default=SAMPLE)
     parser.add_argument("--worker-url")
-    parser.add_argument("--token-file")
+    parser.add_argument("--token-file", type=Path)
     parser.add_argument("--worker", action="store_true")
     parser.add_argument("--offline", action="store_true")
     arguments = parser.parse_args()
     if not arguments.file.is_file():
         print(f"demo: there is no file {arguments.file}", file=sys.stderr)
         return 2
+    try:
+        read_wav(arguments.file)
+    except InvalidAudio as error:
+        print(f"demo: {arguments.file}: {error}", file=sys.stderr)
+        return 2
+    if arguments.token_file is not None:
+        if not arguments.worker_url:
+            print("demo: --token-file is for --worker-url", file=sys.stderr)
+            return 2
+        if not arguments.token_file.is_file():
+            print(f"demo: there is no file {arguments.token_file}", file=sys.stderr)
+            return 2
     if arguments.worker_url and (arguments.worker or arguments.offline):
         print("demo: --worker-url is for the real Flux, the others for none", file=sys.stderr)
         return 2

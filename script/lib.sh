@@ -9,6 +9,10 @@ cd "$ROOT" || exit
 # Home Assistant takes seconds to load without byte code; where the machine forbids it, not in here.
 unset PYTHONDONTWRITEBYTECODE
 
+# heading TEXT: bold where somebody sees it and wants it (https://no-color.org).
+heading() {
+    if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\n\033[1m== %s\033[0m\n' "$1"; else printf '\n== %s\n' "$1"; fi
+}
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() {
     say "$*"
