@@ -258,10 +258,10 @@ def check_image(name: str, target: str, buildah: Sequence[str]) -> None:
         options.chmod(0o600)
         # The names that a container's resolver knows: its own, and the Supervisor's.
         (image.files / "etc/hosts").write_text("127.0.0.1 localhost supervisor\n")
-        check(image, {"SUPERVISOR_TOKEN": "of the test"}, told)
+        check(image, {"SUPERVISOR_TOKEN": "of-the-test"}, told)
         uri = f"tcp://{os.uname().nodename}:{PORT}"
         expected = {"service": "wyoming", "config": {"uri": uri}}
-        assert told == [("/discovery", "Bearer of the test", expected)], told
+        assert told == [("/discovery", "Bearer of-the-test", expected)], told
         assert (data / "wyoming-flux").stat().st_uid == 1000
         print(f"discovery:   {uri}")
         check_ear(image)
