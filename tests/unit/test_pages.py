@@ -1,5 +1,6 @@
 """What the pages name exists: links, pictures, commands with their options; one name for each."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -140,7 +141,9 @@ def test_one_name_for_each_thing(name: str) -> None:
     if name == "CHANGELOG.md":
         return
     text = text_of(name)
-    for file in re.findall(r"--token-file[ =]([^\s`|]+)", text):
-        assert file.strip(".,)") in (TOKEN_FILE, "PATH"), f"{name}: --token-file {file}"
+    for words in commands_of(text):
+        for flag, file in itertools.pairwise(words):
+            if flag == "--token-file":
+                assert file == TOKEN_FILE, f"{name}: --token-file {file}"
     for worker in re.findall(r"https?://[^\s`/]*\.workers\.dev", text):
         assert worker == WORKER, f"{name}: {worker}"
