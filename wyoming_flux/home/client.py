@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import (
     ConnectionClosed,
-    InvalidHandshake,
+    InvalidMessage,
     InvalidStatus,
     WebSocketException,
 )
@@ -197,10 +197,12 @@ def _fault(error: Exception) -> HomeFault:
             return HomeFault("that is not the name of a host", "Check --home-assistant.")
         case OSError():
             return HomeFault(f"it cannot be reached: {os_reason(error)}", _WAIT, passing=True)
-        case EOFError():
-            return HomeFault("it closed the connection", _WAIT, passing=True)
-        case InvalidHandshake() if isinstance(error.__cause__, (EOFError, OSError)):
-            return HomeFault("it closed the connection", _WAIT, passing=True)
+        case EOFError() | InvalidMessage() if not isinstance(error.__cause__, ValueError):
+            return HomeFault(
+                "it hangs up instead of answering",
+                "Look whether it runs; if it has a certificate, give its https:// address.",
+                passing=True,
+            )
         case _:
             return not_home_assistant()
 

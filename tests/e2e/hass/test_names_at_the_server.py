@@ -59,6 +59,7 @@ async def told(server: Process, worker: Any, stage: Any) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_names_of_a_real_home(
     start: Callable[[], Any], stage: Any, worker: Any, tmp_path: Path
 ) -> None:
@@ -89,12 +90,9 @@ async def test_names_of_a_real_home(
                 "config/area_registry/update", area_id=area, name="Xanthippe", aliases=[]
             )
             await server.wait_for("Names of the home: Xanthippe, Souterrain")
-            assert "Xanthippe" in await told(server, worker, stage)
+            assert (await told(server, worker, stage))[1] == "Xanthippe"
 
             await expose(socket, COVER, exposed=True)
-            await server.wait_for("Names of the home: .*Secret gate")
-            assert "Secret gate" in await told(server, worker, stage)
-
             await expose(socket, LIGHT, exposed=False)
             await server.wait_for("Names of the home: Secret gate$")
             assert await told(server, worker, stage) == ["Jellyfin", "Secret gate"]
@@ -106,7 +104,7 @@ async def test_names_of_a_real_home(
     assert token not in log + command_line.decode()
     assert "WARNING" not in log
     sent = [value for one in worker.connections for _, value in one.query]
-    assert sent.count("Secret gate") == 3
+    assert sent.count("Secret gate") == 2
     assert home_assistant.loud() == []
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.support.paper_home import TOKEN, PaperHome
@@ -269,6 +271,70 @@ async def test_nobody_is_there(caplog: pytest.LogCaptureFixture, unused_tcp_port
         await waiting.until_failed()
     assert [level for level, _ in told(caplog)] == [logging.INFO, logging.WARNING]
     assert "it cannot be reached: Connection refused. Look whether it runs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (b"", "it hangs up instead of answering. Look whether it runs; if it has a certificate"),
+        (b"220 mail.example ESMTP\r\n\r\n", "is not Home Assistant"),
+        (b"HTTP/1.1 101 X\r\n\r\n", "is not Home Assistant"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "is not Home Assistant"),
+    ],
+)
+async def test_no_websocket_at_all(
+    caplog: pytest.LogCaptureFixture, said: bytes, says: str
+) -> None:
+    """Another port of the machine, or a plain address where TLS is spoken."""
+    caplog.set_level(logging.INFO)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asking(f"127.0.0.1:{port}") as (_, waiting):
+            await waiting.until_failed()
+    assert says in caplog.text
+
+
+async def test_a_certificate_is_verified(caplog: pytest.LogCaptureFixture) -> None:
+    """The token goes to nobody whose certificate is not trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    made = StandIn()
+    options = {"process_request": made._refuse, "ssl": context}
+    async with serve(made._handle, "127.0.0.1", 0, **options) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asking(f"https://127.0.0.1:{port}") as (_, waiting):
+            await waiting.until_failed()
+    assert "its certificate cannot be trusted" in caplog.text
+    assert made.sockets == []
+
+
+async def test_no_tls_is_spoken(caplog: pytest.LogCaptureFixture) -> None:
+    """An encrypted address where there is none, as Home Assistant's web server answers it."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asking(f"https://127.0.0.1:{port}") as (_, waiting):
+            await waiting.until_failed()
+    assert "no encrypted connection could be made. Is it https://" in caplog.text
+
+
+async def test_a_name_that_no_host_can_have(caplog: pytest.LogCaptureFixture) -> None:
+    """It reads like an address, and the resolver does not take it."""
+    async with asking("http://home..assistant") as (_, waiting):
+        await waiting.until_failed()
+    assert "that is not the name of a host. Check --home-assistant." in caplog.text
 
 
 async def test_names_outlive_a_restart(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
