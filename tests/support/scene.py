@@ -13,6 +13,8 @@ from .foreign_behaviour import Behaviour
 from .foreign_flux import ForeignFlux
 from .processes import Process, Ran, Received, WyomingClient, transcribe, write_wav
 
+Play = Callable[[], Awaitable[None]]
+"""One scene, as :meth:`Judge.all` plays it."""
 AT_ONCE: Final = 14
 """Scenes at once: they mostly wait, and the machine may have two cores."""
 
@@ -157,13 +159,11 @@ class Judge:
         if not fact:
             self.faults.append(f"{where}: {otherwise}")
 
-    async def all(
-        self, scenes: Iterable[tuple[str, Callable[[], Awaitable[None]]]], at_once: int = AT_ONCE
-    ) -> None:
+    async def all(self, scenes: Iterable[tuple[str, Play]], at_once: int = AT_ONCE) -> None:
         """Play named scenes side by side; then raise AssertionError with all that was wrong."""
         limit = asyncio.Semaphore(at_once)
 
-        async def play(name: str, run: Callable[[], Awaitable[None]]) -> None:
+        async def play(name: str, run: Play) -> None:
             async with limit:
                 try:
                     await run()

@@ -6,7 +6,7 @@ Judged from outside: our processes, a client over a raw socket, a Flux that impo
 import asyncio
 import signal
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.support.scene import (
     TURNS_WORDS,
     WORDS,
     Judge,
+    Play,
     scene,
     seconds,
     transcribed,
@@ -29,8 +30,6 @@ from tests.support.scene import (
 
 # Alone some 30 s at most; a machine that does other things as well needs more.
 pytestmark = pytest.mark.timeout(240)
-
-Play = Callable[[], Awaitable[None]]
 
 
 # ---------------------------------------------------------------------------- long recordings

@@ -6,7 +6,7 @@ Judged from outside: our processes, a client over a raw socket, a Flux that impo
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.support.scene import (
     TURNS_WORDS,
     WORDS,
     Judge,
+    Play,
     Scene,
     scene,
     seconds,
@@ -33,8 +34,6 @@ from tests.support.scene import (
 
 # Alone some 30 s at most; a machine that does other things as well needs more.
 pytestmark = pytest.mark.timeout(240)
-
-Play = Callable[[], Awaitable[None]]
 
 
 # -------------------------------------------------------------------------- the process is late

@@ -6,7 +6,6 @@ Judged from outside: our processes, a client over a raw socket, a Flux that impo
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.support.scene import (
     WORDS,
     Judge,
     Outcome,
+    Play,
     scene,
     seconds,
     transcribed,
@@ -32,7 +32,6 @@ from tests.support.scene import (
 # Alone some 30 s at most; a machine that does other things as well needs more.
 pytestmark = pytest.mark.timeout(240)
 
-Play = Callable[[], Awaitable[None]]
 
 SHORT = silence(0.2) + speak("turn on the living room light please")
 SHORT_WORDS = "turn on the living room light please".split()
