@@ -157,63 +157,42 @@ async def test_client_ends_first(start_worker: "StartWorker", spoken: Callable[.
     assert [control["type"] for control in connection.controls] == ["CloseStream"]
 
 
-async def refused(connector: Connector) -> EndpointError:
-    """Return why a connection is not possible."""
-    with pytest.raises(EndpointError) as caught:
-        await connector.connect(FluxSettings(keyterms=("lamp",)))
-    return caught.value
+OURS = {"FLUX_TOKEN": SECRET}
 
 
-async def test_worker_that_is_not_set_up(start_worker: "StartWorker", simulator: Simulator) -> None:
-    """Without its secret the Worker says how to set it, and trying again is no use."""
-    worker = await start_worker(urlsplit(simulator.url).port)
-    error = await refused(Connector(Endpoint.from_url(worker.url, token=SECRET)))
-    assert type(error) is Refused
-    assert not error.retryable
-    assert "wrangler secret put FLUX_TOKEN" in str(error)
-
-
-async def test_rate_limit_may_be_tried_again(
-    start_worker: "StartWorker", simulator: Simulator
+@pytest.mark.parametrize(
+    ("worker", "path", "fault", "cause", "says"),
+    [
+        ({}, "", None, Refused, "wrangler secret put FLUX_TOKEN"),
+        ({**OURS, "LIMIT": "0"}, "", None, Unreachable, "limits its rate"),
+        (OURS, "/v1/listen", None, EndpointNotFound, "/v2/listen"),
+        (OURS, "", Refuse(status=429, code="3036"), QuotaExceeded, "00:00 UTC"),
+        (OURS, "", Refuse(status=429, code="3040"), Unreachable, "overloaded"),
+        # The account of the Worker is refused: no new token is asked of the person.
+        (OURS, "", Refuse(status=401, code="10000"), Refused, "refused the Worker"),
+        (OURS, "", Refuse(status=403, code="10000"), Refused, "refused the Worker"),
+        (OURS, "", Refuse(status=403, code="5018"), Refused, "5018"),
+    ],
+)
+async def test_refusals(
+    start_worker: "StartWorker",
+    simulator: Simulator,
+    worker: dict[str, str],
+    path: str,
+    fault: Refuse | None,
+    cause: type[EndpointError],
+    says: str,
 ) -> None:
-    """The Worker's limit passes by itself."""
-    worker = await start_worker(urlsplit(simulator.url).port, FLUX_TOKEN=SECRET, LIMIT="0")
-    error = await refused(Connector(Endpoint.from_url(worker.url, token=SECRET)))
-    assert type(error) is Unreachable
-    assert error.retryable
-
-
-async def test_wrong_path(before_flux: "Workerd") -> None:
-    """A wrong path at the right Worker is told from a missing Worker."""
-    endpoint = Endpoint.from_url(f"{before_flux.url}/v1/listen", token=SECRET)
-    error = await refused(Connector(endpoint))
-    assert type(error) is EndpointNotFound
-    assert "/v2/listen" in str(error)
-
-
-async def test_quota_behind_the_worker(connector: Connector, simulator: Simulator) -> None:
-    """The account's used-up allowance is told from a passing overload."""
-    simulator.faults.append(Refuse(connection=1, status=429, code="3036"))
-    simulator.faults.append(Refuse(connection=2, status=429, code="3040"))
-    quota = await refused(connector)
-    assert isinstance(quota, QuotaExceeded)
-    assert quota.upstream_code == "3036"
-    assert quota.request_id == simulator.connections[0].request_id
-    busy = await refused(connector)
-    assert isinstance(busy, Unreachable)
-    assert busy.retryable
-
-
-@pytest.mark.parametrize(("status", "code"), [(401, "10000"), (403, "10000"), (403, "5018")])
-async def test_account_behind_the_worker(
-    connector: Connector, simulator: Simulator, status: int, code: str
-) -> None:
-    """When Workers AI refuses the Worker's account, no new token is asked of the person."""
-    simulator.faults.append(Refuse(status=status, code=code))
-    error = await refused(connector)
-    assert type(error) is Refused
-    assert not error.retryable
-    assert error.upstream_code == code
+    """What the Worker refuses, and what is refused behind it, has its cause, and its sentence."""
+    simulator.faults += [fault] if fault else []
+    started = await start_worker(urlsplit(simulator.url).port, **worker)
+    with pytest.raises(EndpointError, match=says) as caught:
+        await Connector(Endpoint.from_url(started.url + path, token=SECRET)).connect(FluxSettings())
+    assert type(caught.value) is cause
+    assert caught.value.retryable is (cause is Unreachable)
+    if fault is not None:
+        assert caught.value.upstream_code == fault.code
+        assert caught.value.request_id == simulator.connections[0].request_id
 
 
 async def test_the_probe(before_flux: "Workerd", connector: Connector) -> None:
