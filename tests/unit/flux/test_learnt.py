@@ -78,10 +78,13 @@ def test_down_doubles_from_half_a_minute_to_ten() -> None:
             now += 1
         lengths.append(now - began)
     assert lengths == [30, 60, 120, 240, 480, 600]
-    learnt.mark_down(now)
-    learnt.mark_up()
+    assert not learnt.mark_down(now, "gone"), "it was down already"
+    assert learnt.down_because == "gone"
+    assert learnt.mark_up()
+    assert not learnt.mark_up(), "it works already"
+    assert learnt.down_because is None
     assert not learnt.down(now)
-    learnt.mark_down(now)
+    assert learnt.mark_down(now)
     assert learnt.down(now + 29)
     assert not learnt.down(now + 30)
 
