@@ -1,10 +1,12 @@
 """Plays faults of the simulator and keeps records: ``python -m tests.support.make_records``.
 
 The records in ``tests/records`` are regression cases; make them anew only where the machine was
-meant to decide otherwise. One that a user sent is put beside them as it is.
+meant to decide otherwise. One that a user sent is put beside them as it is; with its name behind
+the command it keeps its inputs, and gets the decisions of today.
 """
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from wyoming_flux.errors import WyomingFluxError
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator.faults import parse
 from wyoming_flux.utterance import Capture, Transcriber
+from wyoming_flux.utterance.record import give, read
+from wyoming_flux.utterance.recorder import Recorder
 
 FOLDER: Final = Path(__file__).parents[1] / "records"
 COMMAND: Final = silence(0.3) + tone(1.5) + silence(4.0)
@@ -92,8 +96,38 @@ def keep(play: Play, folder: Path) -> Path:
     return path
 
 
+class _Text:
+    """Where a recorder's lines are collected."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, lines: str, pcm: Sequence[bytes], *, last: bool) -> bool:
+        self.text += lines
+        return True
+
+
+def decide_anew(text: str) -> str:
+    """Return a record with the same inputs and the decisions of today."""
+    record, sink = read(text), _Text()
+    machine = Recorder(
+        record.utterance, record.flux, record.endpoints, 0.0, sink=sink, about=record.header
+    )
+    machine.events()
+    for line in record.inputs:
+        give(machine, line)
+        machine.events()
+        if line["in"] == "close":
+            machine.close(line["t"])
+    return sink.text
+
+
 def main() -> None:
-    """Make all of them."""
+    """Make all of them, or decide those anew that are named."""
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(decide_anew(path.read_text("utf-8")), "utf-8")
+    if sys.argv[1:]:
+        return
     FOLDER.mkdir(exist_ok=True)
     for name, play in PLAYS.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,14 @@
 """Capture, show and replay as a person types them."""
 
 import shutil
+import signal
+import stat
 from pathlib import Path
 
 import pytest
 
 from tests.support.make_records import FOLDER
-from tests.unit.cli.conftest import ROOT, Start
+from tests.unit.cli.conftest import ROOT, Run, Serve, Start
 from wyoming_flux.simulator import Simulator
 
 SAMPLE = ROOT / "samples" / "turn_on_the_living_room_light.wav"
@@ -35,6 +37,40 @@ async def test_transcribe_show_and_replay(start: Start, tmp_path: Path, *, text_
     assert folder.code == 0, folder.err
     assert f"{record.stem}.html" in (tmp_path / "pages" / "index.html").read_text("utf-8")
     assert (tmp_path / "pages" / f"{record.stem}.html").exists()
+
+
+async def test_serve_keeps_what_satellites_say(
+    serve: Serve, run: Run, flux: Simulator, tmp_path: Path
+) -> None:
+    """Each utterance of a server is there after its end, and decided the same once more."""
+    process, uri = await serve(flux.url, "--capture", "kept")
+    for _ in range(2):
+        assert (await run("transcribe", str(SAMPLE), "--via", uri, "--fast")).code == 0
+    assert (await process.end(signal.SIGTERM)).code == 0
+    records = sorted(map(str, (tmp_path / "kept").glob("*.jsonl")))
+    assert len(records) == len(list((tmp_path / "kept").glob("*.wav"))) == 2
+    replayed = await run("replay", *records)
+    assert (replayed.code, replayed.out.count("the same")) == (0, 2)
+
+
+async def test_show_opens_the_browser(run: Run, tmp_path: Path) -> None:
+    """Without --output the browser gets the page as a file; where there is none, that is told."""
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o700)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    more = {"BROWSER": f"{browser} %s", "TMPDIR": str(temporary)}
+    shown = await run("show", str(FOLDER / "good.jsonl"), **more)
+    assert shown.code == 0, shown.err
+    page = Path(shown.out.strip())
+    assert "turn on the kitchen light" in page.read_text("utf-8")
+    assert stat.S_IMODE(page.parent.stat().st_mode) == 0o700
+    assert opened.read_text() == f"{page.as_uri()}\n"
+    none = await run("show", str(FOLDER), BROWSER="", PATH="", TMPDIR=str(temporary))
+    assert (none.code, none.out[-11:]) == (1, "index.html\n")
+    assert "no browser" in none.err
 
 
 async def test_replay_tells_a_difference(start: Start, tmp_path: Path) -> None:

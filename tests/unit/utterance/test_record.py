@@ -326,6 +326,13 @@ def test_capture_is_bounded(
     assert len(kept(tmp_path)) == 2
     assert len(list(tmp_path.glob("flux-*.wav"))) == 2
     assert other.read_text() == "mine"
+    both = sum(path.stat().st_size for path in tmp_path.glob("flux-*"))
+    tight = Capture(tmp_path, megabytes=both / 1e6, clock=lambda: float(next(times)))
+    oldest = kept(tmp_path)[0]
+    run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), tight))
+    tight.close()
+    assert len(kept(tmp_path)) == 2, "one has to go for as many bytes"
+    assert oldest not in kept(tmp_path)
     small = Capture(tmp_path, megabytes=0.03)
     assert run_virtual(lambda: utter(memory_connector(), spoken(0.3, 2.0, 3.0), small)) == TEXT
     small.close()
