@@ -120,6 +120,7 @@ def _run(words: list[str]) -> int:
                 json_lines=given.values.get("log_format") == "json",
                 debug=given.values.get("debug", False),
                 level=logging.WARNING if quiet or command != "serve" else logging.INFO,
+                text=_TEXT if command == "serve" else f"{options.PROGRAM}: %(message)s",
             )
             for warning in environment.unknown_variables(os.environ):
                 _LOGGER.warning("%s", warning)
@@ -142,14 +143,14 @@ def _complete() -> None:
     argcomplete.autocomplete(options.make_parser()[0])
 
 
-def set_up_log(*, json_lines: bool, debug: bool, level: int) -> None:
+def set_up_log(*, json_lines: bool, debug: bool, level: int, text: str = _TEXT) -> None:
     """Log to standard error: text for a person, or one JSON object per line.
 
     Never a secret, never the handshake: ``debug`` is for our own modules, not for the libraries
     below them.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if json_lines else logging.Formatter(_TEXT))
+    handler.setFormatter(_JsonFormatter() if json_lines else logging.Formatter(text))
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     logging.getLogger("wyoming_flux").setLevel(logging.DEBUG if debug else level)
     # What else may log at DEBUG or INFO here says nothing to whom runs a server.

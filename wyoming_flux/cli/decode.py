@@ -34,8 +34,9 @@ def is_installed() -> bool:
 class Decoder:
     """One ffmpeg at work. Made by :func:`decode`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, said: IO[bytes]) -> None:
-        """Take a process whose standard error is the file *said*."""
+    def __init__(self, name: str, process: asyncio.subprocess.Process, said: IO[bytes]) -> None:
+        """Take a process that reads *name*, and whose standard error is the file *said*."""
+        self._name = name
         self._process = process
         self._said = said
 
@@ -48,7 +49,8 @@ class Decoder:
         if await self._process.wait() != 0:
             lines = (await self._read_said()).split("\n")
             reason = next((line for line in reversed(lines) if line.strip()), "it does not say why")
-            raise InvalidAudio(f"ffmpeg cannot read it: {reason.strip()[:_LONGEST_REASON]}")
+            reason = reason.strip().removeprefix(f"{self._name}: ")[:_LONGEST_REASON]
+            raise InvalidAudio(f"ffmpeg cannot read it: {reason}")
         return b""
 
     async def seconds(self) -> float | None:
@@ -94,7 +96,7 @@ async def decode(source: str | ReadBytes, stack: AsyncExitStack) -> Decoder:
     if not isinstance(source, str) and process.stdin is not None:
         feeder = asyncio.create_task(_feed(source, process.stdin), name="feed ffmpeg")
         stack.push_async_callback(_cancel, feeder)
-    return Decoder(process, said)
+    return Decoder(name, process, said)
 
 
 async def _feed(read_bytes: ReadBytes, into: asyncio.StreamWriter) -> None:

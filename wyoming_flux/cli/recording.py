@@ -97,18 +97,24 @@ async def open_recording(name: str, raw: AudioFormat | None, stack: AsyncExitSta
     read.
     """
     waits = False
+    path: str | None = None
     if name == STDIN:
         mode = os.fstat(sys.stdin.fileno()).st_mode
         waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(sys.stdin.fileno())
         # The loop can wait for these alone; a file, or /dev/null, never keeps anybody waiting.
         read_bytes = await _from_pipe(stack) if waits else _from_file(sys.stdin.buffer)
     else:
-        read_bytes = _from_file(stack.enter_context(await asyncio.to_thread(_open, name)))
+        file = stack.enter_context(await asyncio.to_thread(_open, name))
+        read_bytes = _from_file(file)
+        # What was read of a pipe with a name (bash's <(…), too), nobody reads again.
+        path = name if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     source = _Source(read_bytes)
     recording = await _plain(source, name, raw)
     source.settle(again=recording is None)
     if recording is None:
-        recording = await _decoded(source, name, stack)
+        decoder = await decode.decode(path or source.read, stack)
+        recording = await Recording(name, decoder.read_bytes, decode.FORMAT).begin()
+        recording.seconds = await decoder.seconds()
     recording.live = recording.seconds is None and waits and not await recording.comes_fast()
     return recording
 
@@ -175,13 +181,6 @@ async def _plain(source: _Source, name: str, raw: AudioFormat | None) -> Recordi
         what = what if what.endswith(".") else f"This is {what}."
         raise InvalidAudio(f"{what} To read it, install ffmpeg: sudo apt install ffmpeg")
     return None
-
-
-async def _decoded(source: _Source, name: str, stack: AsyncExitStack) -> Recording:
-    decoder = await decode.decode(source.read if name == STDIN else name, stack)
-    recording = await Recording(name, decoder.read_bytes, decode.FORMAT).begin()
-    recording.seconds = await decoder.seconds()
-    return recording
 
 
 def _is_text(head: bytes) -> bool:

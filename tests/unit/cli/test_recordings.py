@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import struct
 import sys
@@ -126,7 +127,7 @@ async def test_other_audio_is_never_taken_for_samples(
     assert not flux.connections
 
 
-@pytest.mark.parametrize("way", ["file", "stdin"])
+@pytest.mark.parametrize("way", ["file", "stdin", "named pipe"])
 async def test_other_audio_goes_through_ffmpeg(way, run, spoken, at, ffmpeg, tmp_path) -> None:
     """It is decoded by arguments, not by a shell; the file's length is what ffmpeg tells."""
     path = ffmpeg(spoken(0.3, 1.6, 0.6), "  Duration: 00:20:00.50, start: 0.0\n")
@@ -134,8 +135,12 @@ async def test_other_audio_goes_through_ffmpeg(way, run, spoken, at, ffmpeg, tmp
     (tmp_path / name).write_bytes(KINDS["MP3"] + b"rest")
     if way == "file":
         result = await run("transcribe", *at, "--", name, **path)
-    else:
+    elif way == "stdin":
         result = await run("transcribe", "-", *at, stdin=KINDS["MP3"] + b"rest", **path)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        writing = asyncio.to_thread((tmp_path / "pipe").write_bytes, KINDS["MP3"] + b"rest")
+        _, result = await asyncio.gather(writing, run("transcribe", "pipe", *at, **path))
     assert (result.code, result.out) == (0, f"{TEXT}\n"), result.err
     assert "20:00 of audio, about $0.15 at $0.0077 a minute" in result.err
     arguments = json.loads((tmp_path / "bin" / "arguments").read_text())
@@ -161,11 +166,11 @@ async def test_a_wav_of_another_encoding_goes_through_ffmpeg(
 
 async def test_what_ffmpeg_cannot_read(run, at, ffmpeg, tmp_path) -> None:
     """Its last line is the reason."""
-    env = ffmpeg(said="Input #0\nsong.mp3: Invalid data found\n", code=1)
+    env = ffmpeg(said="Input #0\nfile:song.mp3: Invalid data found\n", code=1)
     (tmp_path / "song.mp3").write_bytes(KINDS["MP3"])
     result = await run("transcribe", "song.mp3", *at, **env)
     assert (result.code, result.out) == (1, "")
-    said = "ffmpeg cannot read it: song.mp3: Invalid data found"
+    said = "ffmpeg cannot read it: Invalid data found"
     assert result.err == f"wyoming-flux: song.mp3: {said}\n"
 
 
