@@ -76,7 +76,7 @@ class ProgramSettings(Checked):
 
     worker_url: str | None = setting(
         None,
-        "your Worker (wss://NAME.ACCOUNT.workers.dev), Workers AI, AI Gateway or Deepgram",
+        "your Worker (https://flux.ACCOUNT.workers.dev), Workers AI, AI Gateway or Deepgram",
         group=WHERE,
         metavar="URL",
     )

@@ -22,7 +22,8 @@ IMAGES = ROOT / "docs" / "images"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # A word that stands for one of the reader's own.
 TOKEN_FILE = "flux-token.txt"
-WORKER = "https://flux.<account>.workers.dev"
+# As prose cannot have it where angle brackets are markup: the reference, made from the help.
+WORKER = ("https://flux.<account>.workers.dev", "https://flux.ACCOUNT.workers.dev")
 
 
 def text_of(name: str) -> str:
@@ -146,4 +147,4 @@ def test_one_name_for_each_thing(name: str) -> None:
             if flag == "--token-file":
                 assert file == TOKEN_FILE, f"{name}: --token-file {file}"
     for worker in re.findall(r"https?://[^\s`/]*\.workers\.dev", text):
-        assert worker == WORKER, f"{name}: {worker}"
+        assert worker in WORKER, f"{name}: {worker}"

@@ -52,7 +52,7 @@ class Given:
             raise InvalidSetting(
                 "",
                 "the URL of your Worker is missing: give --worker-url"
-                " wss://NAME.ACCOUNT.workers.dev, or set WYOMING_FLUX_WORKER_URL",
+                " https://flux.ACCOUNT.workers.dev, or set WYOMING_FLUX_WORKER_URL",
             )
         return Endpoint.from_url(
             program.worker_url,

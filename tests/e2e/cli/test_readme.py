@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,15 @@ COMMANDS = {
     ),
     "wyoming-flux check": "wyoming-flux check",
     "wyoming-flux transcribe FILE.wav": "wyoming-flux transcribe my.wav",
-    "wyoming-flux serve --local": "wyoming-flux serve --local --uri tcp://127.0.0.1:0",
 }
+SERVER = "wyoming-flux serve --local"
+CLIENT = (
+    "wyoming-flux transcribe --via tcp://127.0.0.1:10300 samples/turn_on_the_living_room_light.wav"
+)
 NOT_HERE = {
+    SERVER: "with its client, below",
+    f"{SERVER} &": "with its client, below",
+    CLIENT: "below",
     "script/test": "it is what runs this",
     "wyoming-flux deploy": "needs an account; tests/e2e/worker has one on paper",
 }
@@ -49,6 +55,7 @@ class Result:
 
 
 Run = Callable[..., Awaitable[Result]]
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +88,11 @@ def _join(path: Path, parts: list[Path]) -> None:
 
 
 @pytest.fixture
-def run(clone: Path) -> Run:
-    """Run a line in the clone, with the Python that its set-up would have made."""
+async def start(clone: Path) -> AsyncIterator[Start]:
+    """Start a line in the clone, with the Python that its set-up would have made."""
+    processes: list[asyncio.subprocess.Process] = []
 
-    async def to_the_end(line: str, until: str = "", **env: str) -> Result:
+    async def begin(line: str, **env: str) -> asyncio.subprocess.Process:
         name, *arguments = shlex.split(line)
         # script/demo is set-up, which needs the internet, and this.
         what = ["script/demo.py"] if name == "script/demo" else ["-m", "wyoming_flux"]
@@ -97,17 +105,25 @@ def run(clone: Path) -> Run:
             cwd=clone,
             env={**inherited, "PYTHONPATH": str(clone), "XDG_STATE_HOME": str(clone), **env},
         )
-        assert process.stderr is not None
-        seen = ""
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Run a line to its end."""
+
+    async def to_the_end(line: str, **env: str) -> Result:
+        process = await start(line, **env)
         async with asyncio.timeout(TIMEOUT):
-            while until and until not in seen:
-                line = (await process.stderr.readline()).decode()
-                assert line, seen
-                seen += line
-            if until:
-                process.terminate()
             out, err = await process.communicate()
-        return Result(process.returncode or 0, out.decode(), seen + err.decode())
+        return Result(process.returncode or 0, out.decode(), err.decode())
 
     return to_the_end
 
@@ -135,10 +151,7 @@ async def test_the_readmes_commands_run(command: str, run: Run) -> None:
     async with Simulator(recognizer="local", token="t0ken") as flux:
         line = COMMANDS[command].format(flux=flux.url)
         env = {"WYOMING_FLUX_WORKER_URL": flux.url, "WYOMING_FLUX_TOKEN_FILE": "flux-token.txt"}
-        if "serve" in line:
-            result = await run(line, until="Listening on")
-        else:
-            result = await run(line, **(env if line.startswith("wyoming") else {}))
+        result = await run(line, **(env if line.startswith("wyoming") else {}))
     assert result.code == 0, result
     assert "Traceback" not in result.err
     match command.split():
@@ -148,6 +161,22 @@ async def test_the_readmes_commands_run(command: str, run: Run) -> None:
             assert result.out == f"{TEXT}\n"
         case _, "check":
             assert "Verdict:                Flux heard" in result.out
+
+
+async def test_a_server_without_an_account(start: Start, run: Run) -> None:
+    """The README's server hears a recording of its client, with the ear on this machine alone."""
+    server = await start(f"{SERVER} --uri tcp://127.0.0.1:0")
+    assert server.stderr is not None
+    async with asyncio.timeout(TIMEOUT):
+        while not (
+            found := re.search(r"Listening on (\S+)", (await server.stderr.readline()).decode())
+        ):
+            pass
+    result = await run(CLIENT.replace("tcp://127.0.0.1:10300", found.group(1)))
+    assert (result.code, result.out) == (0, f"{TEXT}\n"), result.err
+    server.terminate()
+    await server.communicate()
+    assert server.returncode == 0
 
 
 def test_the_demo_does_its_set_up() -> None:

@@ -324,7 +324,7 @@ def test_languages_follow_from_the_model() -> None:
     [
         "https://flux.<account>.workers.dev",
         "https://flux.%3Caccount%3E.workers.dev",
-        "wss://NAME.ACCOUNT.workers.dev",
+        "https://flux.ACCOUNT.workers.dev",
         "wss://name.account.workers.dev",
         "https://{name}.me.workers.dev",
         "https://gateway.ai.cloudflare.com/v1/<account id>/<gateway>/workers-ai",
