@@ -95,6 +95,12 @@ def test_links_are_found() -> None:
     assert sum(len(commands_of(text_of(name))) for name in NAMES) > 40
 
 
+def test_the_readme_leads_to_each_page() -> None:
+    """A page that nobody is led to is read by nobody."""
+    led_to = {link.partition("#")[0] for link in links_of(text_of("README.md"))}
+    assert {name for name in NAMES if name.startswith("docs/")} <= led_to
+
+
 def test_pictures_are_used() -> None:
     """Each picture is in a page, with words for who does not see it."""
     used = {
