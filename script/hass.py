@@ -82,17 +82,6 @@ async def measure(folder: Path, runs: int) -> None:
             port: await running.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
             for port in (instant, waiting, int(server.uri.rpartition(":")[2]))
         }
-        plain = {
-            "sample_rate": "16000",
-            "home_names": True,
-            "sensitivity": "default",
-            "no_speech_timeout": 8,
-            "max_turn": 20,
-            "mip_opt_out": False,
-            "enhanced_audio": False,
-            "network": {"serve": False, "serve_port": 10300},
-            "expert": {},
-        }
         entries = list(wyoming.values())
         async with running.websocket() as api:
             print(f"Home Assistant {running.version}, {runs} runs each, ms from the end of")
@@ -100,7 +89,7 @@ async def measure(folder: Path, runs: int) -> None:
             zero = await _line(api, "an engine that needs no time", entries[0], pcm, runs)
             await _line(api, "our entity", ours, pcm, runs, zero)
             await _line(api, "core's wyoming on our server", entries[2], pcm, runs, zero)
-            await running.set_options(ours, plain | {"external_vad": True})
+            await running.set_options(ours, stage.OPTIONS | {"external_vad": True})
             await _line(api, "our entity, with HA's detection too", ours, pcm, runs, zero)
             await _line(
                 api, "HA's own detection, engine needs no time", entries[1], pcm, runs, zero

@@ -60,6 +60,10 @@ TOKEN_SCHEMA: Final = vol.Schema(
 )
 NOTHING: Final = vol.Schema({})
 
+_SHOWN: Final = 2.0
+"""Seconds that a progress lasts at least: a browser begins to listen for its end after it shows it,
+and waits for ever for one that it has missed."""
+
 # Where a field of a plan is asked for.
 _STEPS: Final = {
     "account_id": ("worker_account", CONF_ACCOUNT),
@@ -117,7 +121,7 @@ class WorkerFlow(FluxFlow):
         """Deploy, and go on where something has to be asked."""
         if self._deploying is None:
             self._deploying = self.hass.async_create_task(
-                async_deploy(self.hass, self._plan, self._api_token, KeptTokens(self.hass)),
+                self._async_deploy(),
                 "wyoming_flux makes a Worker",
             )
         if not self._deploying.done():
@@ -129,6 +133,13 @@ class WorkerFlow(FluxFlow):
             )
         task, self._deploying = self._deploying, None
         return self.async_show_progress_done(next_step_id=self._next_step(task))
+
+    async def _async_deploy(self) -> Deployed:
+        deploying = async_deploy(self.hass, self._plan, self._api_token, KeptTokens(self.hass))
+        made, _ = await asyncio.gather(deploying, asyncio.sleep(_SHOWN), return_exceptions=True)
+        if isinstance(made, BaseException):
+            raise made
+        return made
 
     def _next_step(self, task: asyncio.Task[Deployed]) -> str:
         """Return where a deployment leads that has ended."""

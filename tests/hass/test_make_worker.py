@@ -42,6 +42,7 @@ async def flux(hass: HomeAssistant, made: tuple[Account, Uploaded]) -> AsyncGene
     shared = await session(hass, f"http://127.0.0.1:{account.port}", str(account.ca))
     with (
         patch("custom_components.wyoming_flux.deploy.async_get_clientsession", lambda _: shared),
+        patch("custom_components.wyoming_flux.worker_flow._SHOWN", 0),
         patch("wyoming_flux.cloudflare.script._TRIES", 2),
         patch("wyoming_flux.cloudflare.script._TRIES_NEW_NAME", 2),
         patch("wyoming_flux.flux.connector.open_connection", dial_to({URL: worker.url})),
@@ -176,6 +177,18 @@ async def test_cloudflare_refuses(
     account.refuse.clear()
     result = await send(hass, form, api_token=API_TOKEN, name="flux", home_names=False)
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_progress_is_seen_to_its_end(
+    hass: HomeAssistant, account: Account, flux: Any
+) -> None:
+    """What fails at once is told after a while: a browser that does not listen yet would hang."""
+    account.refuse["GET"] = (403, 10000)
+    began = hass.loop.time()
+    with patch("custom_components.wyoming_flux.worker_flow._SHOWN", 0.5):
+        form = await begin(hass)
+    assert form["errors"] == {"api_token": "cloudflare"}
+    assert hass.loop.time() - began >= 0.5
 
 
 @pytest.mark.parametrize("api_token", ["two words", "  "])

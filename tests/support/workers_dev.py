@@ -23,11 +23,12 @@ class Uploaded(Simulator):
     def __init__(self, account: Account, **flux: Any) -> None:
         """Take the account that it belongs to."""
         super().__init__(token="not uploaded yet", **flux)
+        self.version = __version__
         self._account = account
 
     def extra_headers(self) -> Mapping[str, str]:
         """Return what tells our Worker."""
-        return {"x-wyoming-flux-worker": __version__}
+        return {"x-wyoming-flux-worker": self.version}
 
     async def _upgrade(self, websocket: ServerConnection, request: Request) -> Response | None:
         self.token = uploaded_token(self._account.asked) or self.token

@@ -50,7 +50,10 @@ def story(turn: Turn) -> list[str]:
         )
         sentences.append(_shares(turn))
     else:
-        sentences.append(f"Answered because {_WHY[answer.trigger]}.")
+        # Of an engine without partial text: it may well be none of Flux.
+        names = turn.record.endpoints
+        who = "Flux" if answer.endpoint is None else names[answer.endpoint]
+        sentences.append(f"Answered because {_WHY[answer.trigger].replace('Flux', who)}.")
     if answer.missing:
         sentences.append(f"{answer.missing:.1f} s of the client's audio are not in the text.")
     return [*sentences, *_faults(turn), *_pauses(turn), *_guess(turn)]

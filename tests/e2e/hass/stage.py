@@ -28,6 +28,21 @@ CHUNK_MS: Final = 10
 SAMPLES: Final = ROOT / "samples"
 SENTENCE: Final = "turn on the living room light"
 TOKEN: Final = "simulated"
+OPTIONS: Final[Mapping[str, Any]] = {
+    "sample_rate": "16000",
+    "home_names": True,
+    "sensitivity": "default",
+    "no_speech_timeout": 8,
+    "max_turn": 20,
+    "mip_opt_out": False,
+    "enhanced_audio": False,
+    "external_vad": False,
+    "keep_turns": 0,
+    "fallback": {},
+    "network": {"serve": False, "serve_port": 10300},
+    "expert": {},
+}
+"""What a browser sends when nothing was changed in the options."""
 BY: Final = Attribution(name="wyoming-flux", url="https://github.com/wyoming-flux/wyoming-flux")
 
 
@@ -187,7 +202,7 @@ async def instant_engine(*, after: float | None) -> AsyncGenerator[int]:
         languages=["en"],
     )
     program = AsrProgram(
-        name=f"instant-{'own' if after else 'external'}",
+        name="Answers at once" if after else "Engine of the home",
         attribution=BY,
         installed=True,
         description="",

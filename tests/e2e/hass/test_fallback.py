@@ -8,19 +8,6 @@ from typing import Any
 from tests.support.processes import Process
 
 LIGHT = "light.living_room_light"
-FORM = {
-    "sample_rate": "16000",
-    "home_names": True,
-    "sensitivity": "default",
-    "no_speech_timeout": 8,
-    "max_turn": 20,
-    "mip_opt_out": False,
-    "enhanced_audio": False,
-    "external_vad": False,
-    "keep_turns": 0,
-    "network": {"serve": False, "serve_port": 10300},
-    "expert": {},
-}
 
 
 async def test_flux_is_killed_in_the_sentence(start, stage, worker: Any, tmp_path: Path) -> None:
@@ -34,7 +21,7 @@ async def test_flux_is_killed_in_the_sentence(start, stage, worker: Any, tmp_pat
         ):
             async with await Process.simulate(home=tmp_path) as flux:
                 entry = await home_assistant.add_flux({"worker_url": flux.uri})
-                await home_assistant.set_options(entry, {**FORM, "fallback": fallback})
+                await home_assistant.set_options(entry, stage.OPTIONS | {"fallback": fallback})
                 pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
                 kill = partial(flux.process.send_signal, signal.SIGKILL)
                 for meanwhile in (kill, None):

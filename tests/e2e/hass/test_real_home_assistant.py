@@ -49,20 +49,7 @@ async def test_our_entity_for_a_day(start, stage, worker) -> None:
 
         await home_assistant.call("POST", f"/api/config/config_entries/entry/{entry}/reload")
         await home_assistant.wait_loaded(entry)
-        form = {
-            "sample_rate": "24000",
-            "home_names": True,
-            "sensitivity": "default",
-            "no_speech_timeout": 8,
-            "max_turn": 20,
-            "mip_opt_out": False,
-            "enhanced_audio": False,
-            "external_vad": False,
-            "keep_turns": 0,
-            "fallback": {},
-            "network": {"serve": False, "serve_port": 10300},
-            "expert": {},
-        }
+        form = stage.OPTIONS | {"sample_rate": "24000"}
         await home_assistant.set_options(entry, form)
         run = await stage.run_pipeline(socket, pipeline, stage.sample())
         assert run.text == stage.SENTENCE

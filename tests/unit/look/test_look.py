@@ -250,7 +250,7 @@ def test_an_engine_without_partial_text_tells_no_last_word() -> None:
         lines[number] = json.dumps(line)
     turn = look_at(read("\n".join(lines)))
     assert turn.after_word is None
-    assert story(turn)[0].startswith("Answered because")
+    assert story(turn)[0] == "Answered because 127.0.0.1 said that the turn was over."
 
 
 class Tags(HTMLParser):
