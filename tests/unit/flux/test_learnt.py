@@ -112,6 +112,7 @@ def test_a_refusal_holds_for_those_who_ask_for_all_of_it() -> None:
         learnt.worked(frozenset({EOT}), frozenset({LAMP, SOFA}), now)
     assert learnt.left_out(frozenset({EOT, LAMP}), 2) == NOTHING
     assert learnt.left_out(frozenset({EOT, LAMP, SOFA}), 2) == {LAMP, SOFA}
+    assert learnt.left_out(frozenset({LAMP, SOFA}), 2) == {LAMP, SOFA}
     more = frozenset({("keyterm", "desk"), LAMP, SOFA})
     assert learnt.left_out(more, 2) == {LAMP, SOFA}
 
