@@ -48,8 +48,11 @@ def test_silence_has_no_end_of_speech(spoken) -> None:
     assert spoke_at(spoken(1.0), AudioFormat(16000, 2, 1)) is None
 
 
-def test_what_a_room_makes_by_itself_is_no_speech() -> None:
-    """Noise 26 dB below the speaker goes on for ever; the speech has ended nevertheless."""
-    loud = (16000).to_bytes(2, "little") * 16000
-    noise = (800).to_bytes(2, "little") * 16000
-    assert spoke_at(loud + noise, AudioFormat(16000, 2, 1)) == pytest.approx(101)
+@pytest.mark.parametrize(
+    ("loud", "then", "end"),
+    [(0, 300, None), (0, 301, 102), (16000, 1600, 101), (16000, 1601, 102), (16000, 800, 101)],
+)
+def test_what_a_room_makes_by_itself_is_no_speech(loud: int, then: int, end: float | None) -> None:
+    """Noise 20 dB below the speaker goes on for ever; the speech has ended nevertheless."""
+    pcm = b"".join(peak.to_bytes(2, "little") * 16000 for peak in (loud, then))
+    assert spoke_at(pcm, AudioFormat(16000, 2, 1)) == (end and pytest.approx(end))
