@@ -54,7 +54,7 @@ BELONGS: Final = {
         f"{UNIT}/utterance/test_texts.py",
     ),
     "utterance/transcriber.py": (f"{UNIT}/utterance/test_transcriber.py",),
-    "utterance/proof.py": (f"{UNIT}/utterance/test_transcriber.py",),
+    "utterance/proof.py": (f"{UNIT}/utterance/test_proof.py",),
     "utterance/outcome.py": (f"{UNIT}/utterance/test_transcriber.py",),
     "utterance/guess.py": (f"{UNIT}/utterance/test_guess.py",),
     "utterance/record.py": RECORDS,
