@@ -20,7 +20,7 @@ from wyoming_flux.flux.messages import (
 )
 from wyoming_flux.utterance.proof import COSTS, prove
 
-SENT = 2.0
+SENT = 0.5
 """Seconds of audio before the proof."""
 
 
@@ -65,24 +65,24 @@ class Answers:
 @pytest.mark.parametrize(
     ("control", "answers", "proven"),
     [
-        (CLOSE_STREAM, (update(2.16), closed(1005)), True),
-        (CLOSE_STREAM, (update(2.16), closed(1000)), True),
-        (CLOSE_STREAM, (update(2.24), Other("x"), update(None), closed(1006)), True),
-        (CLOSE_STREAM, (update(2.15), closed(1005)), False),
-        (CLOSE_STREAM, (closed(1005),), False),
-        (CLOSE_STREAM, (update(2.16), closed(1011)), False),
-        (CLOSE_STREAM, (update(2.16), ended("manual"), closed(1005)), True),
-        (CLOSE_STREAM, (update(2.16), FluxWarning("x", ""), closed(1005)), True),
-        (CLOSE_STREAM, (FluxWarning(NO_ACTIVE_TURN, ""), update(2.16), closed(1005)), False),
-        (CLOSE_STREAM, (update(2.16), FluxFault("x"), closed(1005)), False),
-        (CLOSE_STREAM, (update(2.16), FluxTimeout("late")), False),
-        (CLOSE_STREAM, (update(2.16),), False),
-        (FORCE_END_TURN, (update(2.16), ended("manual")), True),
+        (CLOSE_STREAM, (update(0.66), closed(1005)), True),
+        (CLOSE_STREAM, (update(0.66), closed(1000)), True),
+        (CLOSE_STREAM, (update(0.74), Other("x"), update(None), closed(1006)), True),
+        (CLOSE_STREAM, (update(0.65), closed(1005)), False),
+        (CLOSE_STREAM, (update(None), closed(1005)), False),
+        (CLOSE_STREAM, (update(0.66), closed(1011)), False),
+        (CLOSE_STREAM, (update(0.66), ended("manual"), closed(1005)), True),
+        (CLOSE_STREAM, (update(0.66), FluxWarning("x", ""), closed(1005)), True),
+        (CLOSE_STREAM, (FluxWarning(NO_ACTIVE_TURN, ""), update(0.66), closed(1005)), False),
+        (CLOSE_STREAM, (update(0.66), FluxFault("x"), closed(1005)), False),
+        (CLOSE_STREAM, (update(0.66), FluxTimeout("late")), False),
+        (CLOSE_STREAM, (update(0.66),), False),
+        (FORCE_END_TURN, (update(0.66), ended("manual")), True),
         (FORCE_END_TURN, (FluxWarning(NO_ACTIVE_TURN, ""),), True),
-        (FORCE_END_TURN, (*[update(1.0)] * 8, ended("manual")), True),
-        (FORCE_END_TURN, (*[update(1.0)] * 10, ended("manual")), False),
+        (FORCE_END_TURN, (*[update(0.6)] * 8, ended("manual")), True),
+        (FORCE_END_TURN, (*[update(0.6)] * 10, ended("manual")), False),
         (FORCE_END_TURN, (ended("model"), ended("manual")), False),
-        (FORCE_END_TURN, (update(2.16), closed(1005)), False),
+        (FORCE_END_TURN, (update(0.66), closed(1005)), False),
         (FORCE_END_TURN, (FluxFault("x"),), False),
     ],
 )
