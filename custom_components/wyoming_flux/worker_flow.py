@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, override
 
 import voluptuous as vol
@@ -81,12 +82,18 @@ def account_schema(accounts: tuple[Account, ...]) -> vol.Schema:
     return vol.Schema({vol.Required(CONF_ACCOUNT): field})
 
 
+def _told(field: str, error: WyomingFluxError) -> Fault:
+    """Return what went wrong as a sentence at a field."""
+    reason = str(error)
+    return Fault(field, "cloudflare", {"reason": f"{reason[:1].upper()}{reason[1:]}"})
+
+
 class WorkerFlow(FluxFlow):
     """Asks for an API token, uploads, waits until the Worker answers, forgets the API token."""
 
     _api_token: str = ""
     _plan: Plan = Plan()
-    _worker_options: Mapping[str, Any]
+    _worker_options: Mapping[str, Any] = MappingProxyType({})
     _accounts: tuple[Account, ...] = ()
     _deploying: asyncio.Task[Deployed] | None = None
     _deployed: Deployed | None = None
@@ -96,7 +103,9 @@ class WorkerFlow(FluxFlow):
     async def async_step_worker(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask for the API token and the Worker's name."""
         updating = self.source == SOURCE_RECONFIGURE
-        suggested: dict[str, Any] = {CONF_NAME: self._plan.name}
+        suggested: dict[str, Any] = {CONF_NAME: self._plan.name, **self._worker_options}
+        if self._fault is not None and self._fault.field != CONF_API_TOKEN:
+            suggested[CONF_API_TOKEN] = self._api_token
         if user_input is not None:
             self._worker_options = (
                 self._get_reconfigure_entry().options
@@ -108,7 +117,7 @@ class WorkerFlow(FluxFlow):
                 self._api_token = check_api_token(user_input[CONF_API_TOKEN])
                 self._plan = replace(self._plan, name=user_input[CONF_NAME].strip().lower())
             except InvalidSetting as err:
-                self._fault = Fault(err.name, "cloudflare", {"reason": str(err)})
+                self._fault = _told(err.name, err)
             else:
                 return await self.async_step_worker_progress()
         fault, self._fault = self._fault, None
@@ -151,12 +160,12 @@ class WorkerFlow(FluxFlow):
         except InvalidSetting as err:
             step, field = _STEPS.get(err.name, ("worker", "base"))
             if step != "worker_subdomain" or self._plan.subdomain:
-                self._fault = Fault(field, "cloudflare", {"reason": str(err)})
+                self._fault = _told(field, err)
             return step
         except AuthFailed as err:
-            self._fault = Fault(CONF_API_TOKEN, "cloudflare", {"reason": str(err)})
+            self._fault = _told(CONF_API_TOKEN, err)
         except WyomingFluxError as err:
-            self._fault = Fault("base", "cloudflare", {"reason": str(err)})
+            self._fault = _told("base", err)
         except Exception:
             # A fault of ours: a form that says so is worth more than a dialogue that breaks.
             _LOGGER.exception("Making the Worker failed unexpectedly")
@@ -189,7 +198,7 @@ class WorkerFlow(FluxFlow):
             try:
                 self._plan = replace(self._plan, **{name: value})
             except InvalidSetting as err:
-                self._fault = Fault(field, "cloudflare", {"reason": str(err)})
+                self._fault = _told(field, err)
             else:
                 return await self.async_step_worker_progress()
         fault, self._fault = self._fault, None

@@ -172,7 +172,14 @@ async def test_cloudflare_refuses(
     form = await begin(hass)
     assert form["step_id"] == "worker"
     assert form["errors"] == {field: "cloudflare"}
-    assert str(code) in form["description_placeholders"]["reason"]
+    reason = form["description_placeholders"]["reason"]
+    assert str(code) in reason
+    assert reason[0].isupper()
+    # Nobody types twice what was right; names that are not to be sent stay at home.
+    shown = {str(key): key.description for key in form["data_schema"].schema}
+    kept = {"suggested_value": API_TOKEN} if field != "api_token" else None
+    assert shown["api_token"] == kept
+    assert shown["home_names"] == {"suggested_value": False}
     assert KEPT not in hass_storage
     account.refuse.clear()
     result = await send(hass, form, api_token=API_TOKEN, name="flux", home_names=False)
