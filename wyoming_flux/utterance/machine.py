@@ -111,8 +111,9 @@ class Machine:
         # How late the last finished turn's end was told: its last words may come again.
         self._seam_lag = 0
         self._retry_at = 0.0
-        self._fault_began: float | None = None
-        self._fault_since: float | None = 0.0
+        # Since when there has been no stream, and what the present fault has cost before.
+        self._alone_since = 0.0
+        self._spent = 0.0
         self._failures = 0
         self._losses = 0
         self._furthest = 0
@@ -233,6 +234,8 @@ class Machine:
         self._stream = Stream(
             attempt, tried[0], facts, rate=self._rate, start=self._replay_at, t=self._t
         )
+        self._spent += self._t - self._alone_since
+        self._stream.account(self._t, owes=self._owed > self._n(rules.OWED))
         self.state = State.STREAMING
         if self._ended is not None and self._replay_at >= self._end:
             self._drain(self._stream)
@@ -391,12 +394,11 @@ class Machine:
         told = first is not None and not stream.blind
         word_at = stream.place(round(first * self._rate)) if told and first is not None else None
         self._changed(stream, self._texts.add(info, place, word_at, self._t))
-        if stream.progressed:
-            self._fault_since = None
         self._furthest = max(self._furthest, place)
         if self._furthest - self._fault_at >= self._n(rules.FRESH):
             # Rule 7: what comes now is another fault.
             self._losses = self._failures = 0
+            self._spent = 0.0
         self._check_limits(stream, place)
         self._check_drained(stream)
         if not self.answered:
@@ -517,16 +519,10 @@ class Machine:
             self._check_twins(stream)
 
     def _is_stalled(self, stream: Stream) -> bool:
-        """Rule 5; before the first progress rule 7's budget counts as well."""
+        """Rule 5, and rule 7's budget."""
         owing = stream.owing(self._t)
-        if not owing:
-            return False
-        if owing >= self._patience(stream):
-            return True
-        if stream.progressed:
-            return False
-        since = self._t if self._fault_since is None else self._fault_since
-        return self._t >= max(since + rules.BUDGET, stream.opened_at + rules.OPENED_GETS)
+        late = owing >= rules.OPENED_GETS and self._t >= self._out_of_time
+        return late or owing >= self._patience(stream)
 
     @property
     def _thinks(self) -> float:
@@ -612,11 +608,12 @@ class Machine:
 
     @property
     def _out_of_time(self) -> float:
-        since = self._fault_since if self._fault_since is not None else self._t
-        if self._pointer:
-            # The last one gets its time, however much those before it took.
-            return max(since + rules.BUDGET, self._pointed_at + rules.LAST_GETS)
-        return since + rules.BUDGET
+        """Rule 7: when the present fault has cost all that it may."""
+        stream = self._stream
+        since = self._alone_since if stream is None else self._t - stream.owing(self._t)
+        late = since + rules.BUDGET - self._spent
+        # The last one gets its time, however much those before it took.
+        return max(late, self._pointed_at + rules.LAST_GETS) if self._pointer else late
 
     def _point(self, endpoint: int) -> None:
         self._pointer = endpoint
@@ -686,12 +683,8 @@ class Machine:
         self._replay_at = at
         self._stream = None
         self._events.append(Drop(stream.attempt))
-        if self._fault_since is None:
-            # Until something new was heard, it is the same fault that goes on.
-            new = self._furthest - self._fault_at >= self._n(rules.PROGRESS)
-            if new or self._fault_began is None:
-                self._fault_began = self._t - stream.owing(self._t)
-            self._fault_since = self._fault_began
+        self._alone_since = self._t - stream.owing(self._t)
+        if stream.progressed:
             # What has been lost before it heard anything leaves the next one's time as it is.
             self._pointed_at = self._t
         self._fault_at = self._furthest

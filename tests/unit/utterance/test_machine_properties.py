@@ -6,7 +6,7 @@ Nothing is cut; it always ends; neither chunks nor a late process change what it
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from tests.support.paper_flux import RATE, Nature, say, silence, word
@@ -87,6 +87,13 @@ sleeps = st.lists(
 )
 
 
+# Four seconds of nothing to hear are no fault: the second stream has all of its time.
+@example(
+    client={"turns": [1, 1, 2], "pauses": [1.2], "chunk": 4.0, "stall": (0.0, 0.0)},
+    broken=[Nature(opens_after=0.0, lag=0.2, latency=0.0, falls_silent_at=0.5)],
+    good=Nature(opens_after=0.0, latency=0.0),
+    asleep=[],
+)
 @given(client=clients, broken=broken, good=quick, asleep=sleeps)
 def test_every_word_once(
     client: Any, broken: list[Nature], good: Nature, asleep: list[tuple[float, float]]
@@ -156,6 +163,27 @@ def test_what_is_missing_is_said(client: Any, broken: list[Nature], good: Nature
     else:
         assert answer.missing > 0
         assert text.startswith(answer.text)
+
+
+@given(
+    client=clients,
+    broken=st.lists(faults, min_size=1, max_size=5),
+    asleep=sleeps,
+)
+def test_an_error_is_not_late(
+    client: Any, broken: list[Nature], asleep: list[tuple[float, float]]
+) -> None:
+    """However an endpoint fails, time and again: what stands still costs 9.5 s in five seconds."""
+    audio, text = spoken(client["turns"][:2], client["pauses"])
+    chunks = coming(client, audio)
+    world = World(chunks, chunks[-1][0] + 0.01, broken, settings=DICTATION, sleeps=asleep)
+    answer = world.play()
+    assert answer.text == text if answer.error is None else answer.missing
+    seconds = len(audio) / 2 / RATE
+    standing = (1 + seconds // rules.FRESH) * (rules.BUDGET + rules.OPENED_GETS)
+    # A client may be late; three streams hear what was said before they are lost; then silence.
+    hearing = chunks[-1][0] + 4 * seconds / rules.INGEST + 2.5
+    assert world.answered_at <= hearing + standing + sum(lasts for _, lasts in asleep)
 
 
 @given(client=clients, nature=healthy, asleep=sleeps, other=st.sampled_from([0.01, 0.16, 0.5]))
