@@ -1,13 +1,15 @@
 """One WebSocket as an utterance sees it: what was sent on it, and how far it was heard.
 
 Replaced whole when it is lost. Places on a stream are samples from its first audio, silence
-included; silence only ever follows the client's last sample.
+included; silence only ever follows the client's last sample. The rules are 2, 3 and 4 of
+``docs/turns.md``.
 """
 
 from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 
 from . import rules
+from .source import Source
 from .tape import WIDTH
 
 
@@ -15,9 +17,9 @@ class Stream:
     """The stream of one attempt; ``t`` is the machine's time."""
 
     def __init__(
-        self, attempt: int, endpoint: int, facts: Facts, *, rate: int, start: int, t: float
+        self, attempt: int, endpoint: int, facts: Facts, source: Source, *, start: int, t: float
     ) -> None:
-        """Begin at *start* of the utterance."""
+        """Begin at *start* of what *source* says."""
         self.attempt = attempt
         self.endpoint = endpoint
         self.facts = facts
@@ -46,7 +48,11 @@ class Stream:
         """Where the last turn with text ended."""
         self.control: str | None = None
         """The control message that was sent."""
-        self._rate = rate
+        self._source = source
+        self._rate = source.rate
+        self._frame = self._n(rules.FRAME)
+        self._late_frame = self._n(rules.FRAME_IN_TEXT)
+        self._client_sent_at = t
         self._progress_heard = 0
         self._first_audio_at: float | None = None
         self._told_at = t
@@ -62,24 +68,78 @@ class Stream:
         return self.start + min(at, self.cursor - self.start)
 
     @property
+    def end(self) -> int:
+        """Where the client's audio ends on this stream, or ends by now."""
+        return self._source.last - self.start
+
+    @property
     def unheard(self) -> int:
         """Audio that was sent and not heard."""
         return self.sent - self.heard
+
+    @property
+    def owed(self) -> int:
+        """Audio that it should have heard by now."""
+        return self._source.last - self.place(self.heard) - (self.lag or 0)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the client has ended, and all of its audio was sent."""
+        return self._source.ended is not None and self.cursor >= self._source.last
 
     @property
     def seam_lag(self) -> int:
         """How late it tells of an end; while its window ends stand at 0, all that is un-heard."""
         return self.unheard if self.lag is None else self.lag
 
-    def streamed(self, t: float) -> float:
-        """Seconds since the first audio."""
-        return 0.0 if self._first_audio_at is None else t - self._first_audio_at
+    # --- sending ---------------------------------------------------------------------------
 
-    def send(self, frame: bytes, t: float) -> None:
-        """Take note of a frame, of the client's audio or of silence."""
+    def next_to_send(self, t: float, *, in_text: bool) -> bytes | str | None:
+        """Return the next frame, shorter *in_text*, or control message; None: not now."""
+        if self.control == CLOSE_STREAM or self.unheard >= self._n(rules.MAX_UNHEARD):
+            return None
+        size = min(self._source.last - self.cursor, self._frame)
+        if self._source.ended is None and size < self._frame:
+            size = self._late_frame if in_text and size >= self._late_frame else 0
+        if size > 0:
+            frame = self._source.tape.read(self.cursor, size)
+            self.cursor += size
+            self._client_sent_at = t
+        elif not self.draining:
+            return None
+        elif (control := self._next_control()) is not None:
+            self.control = control
+            return control
+        elif not (frame := self._next_silence()):
+            return None
         if self._first_audio_at is None:
             self._first_audio_at = t
         self.sent += len(frame) // WIDTH
+        return frame
+
+    def _next_control(self) -> str | None:
+        """Return the control message that is due: only what is proven here, and never two."""
+        control = self.facts.control
+        if control is None or self.control is not None or not self.told:
+            return None
+        if control == FORCE_END_TURN:
+            # It takes the last text as it is: with a backlog it would cut a word.
+            return control if self.heard - self.end >= self._n(rules.FORCE_BEYOND) else None
+        silence = self.sent - self.end
+        return control if self._near and silence >= self._n(rules.CLOSE_SILENCE) else None
+
+    def _next_silence(self) -> bytes:
+        """Return silence: half a second ahead of what was heard, eight seconds in all."""
+        wanted = self.heard + self._behind + self._n(rules.AHEAD) - self.sent
+        if self.facts.control == CLOSE_STREAM and self.control is None and self._near:
+            wanted = max(wanted, self.end + self._n(rules.CLOSE_SILENCE) - self.sent)
+        most = min(self.end + self._n(rules.MAX_SILENCE) - self.sent, self._frame)
+        size = min(wanted, most)
+        return bytes(size * WIDTH) if size > 0 else b""
+
+    @property
+    def _near(self) -> bool:
+        return self.unheard <= self._n(rules.CLOSE_WITHIN)
 
     # --- hearing ---------------------------------------------------------------------------
 
@@ -89,7 +149,7 @@ class Stream:
         self._told_at = t
         self.blind = self.blind or window_end is None
         if self.blind or window_end is None:
-            self._move(min(self.sent, self._n(self.streamed(t))), t)
+            self._move(min(self.sent, self._n(self._streamed(t))), t)
         else:
             self._move(min(round(window_end * self._rate), self.sent), t)
             self._watch_windows(t)
@@ -107,14 +167,16 @@ class Stream:
         """Estimate by time, from now on, how far it hears."""
         self.blind = True
         self._owes_since = None
-        self._move(min(self.sent, self._n(self.streamed(t))), t)
+        self._move(min(self.sent, self._n(self._streamed(t))), t)
 
-    def account(self, t: float, *, owes: bool) -> None:
-        """Take note whether more than half a second is owed."""
+    def account(self, t: float) -> bool:
+        """Take note, and return, whether more than half a second is owed."""
+        owes = self.owed > self._n(rules.OWED)
         if not owes:
             self._owes_since = None
         elif self._owes_since is None:
             self._owes_since = t
+        return owes
 
     def owing(self, t: float) -> float:
         """Return for how long more than half a second has been owed without progress."""
@@ -125,6 +187,10 @@ class Stream:
         self._progress_heard = self.heard
         self.progressed = True
         self._owes_since = None
+
+    def _streamed(self, t: float) -> float:
+        """Seconds since the first audio."""
+        return 0.0 if self._first_audio_at is None else t - self._first_audio_at
 
     def _watch_windows(self, t: float) -> None:
         """Rule 4: count messages whose windows do not move while much is un-heard."""
@@ -147,50 +213,34 @@ class Stream:
         if heard - self._progress_heard >= self._n(rules.PROGRESS):
             self.progress(t)
 
-    # --- draining: ``end`` is where the client's audio ends on this stream -------------------
-
-    def drain(self, t: float) -> None:
-        """Begin to drain: all of the client's audio was sent."""
-        self.heard_at = t
+    # --- draining --------------------------------------------------------------------------
 
     def stand(self, t: float) -> float:
         """Return for how long *heard* has stood still; a standstill shows the lag."""
-        if t - max(self.heard_at, self._stood_at) >= rules.STILL:
+        since = max(self.heard_at, self._client_sent_at, self._source.ended_at)
+        if t - max(since, self._stood_at) >= rules.STILL:
             self._stood_at = t
             self._behind = max(self._behind, self.unheard)
-        return t - self.heard_at
+        return t - since
 
     def exhausted(self, t: float) -> bool:
         """Whether a stream without window ends had time to hear all, and has no more to say."""
         quiet = t - self._told_at >= rules.BLIND_PAUSE
-        return quiet and self.streamed(t) * self._rate >= self.sent / rules.INGEST
-
-    def covers(self, end: int) -> bool:
-        """Whether all of the client's audio was heard."""
-        return self.told and self.heard >= end - self._n(rules.COVERED)
-
-    def next_control(self, end: int) -> str | None:
-        """Return the control message that is due: only what is proven here, and never two."""
-        control = self.facts.control
-        if control is None or self.control is not None or not self.told:
-            return None
-        if control == FORCE_END_TURN:
-            # It takes the last text as it is: with a backlog it would cut a word.
-            return control if self.heard - end >= self._n(rules.FORCE_BEYOND) else None
-        silence = self.sent - end
-        return control if self._near and silence >= self._n(rules.CLOSE_SILENCE) else None
-
-    def next_silence(self, end: int, most: int) -> bytes:
-        """Return silence: half a second ahead of what was heard, eight seconds in all."""
-        wanted = self.heard + self._behind + self._n(rules.AHEAD) - self.sent
-        if self.facts.control == CLOSE_STREAM and self.control is None and self._near:
-            wanted = max(wanted, end + self._n(rules.CLOSE_SILENCE) - self.sent)
-        size = min(wanted, end + self._n(rules.MAX_SILENCE) - self.sent, most)
-        return bytes(size * WIDTH) if size > 0 else b""
+        return quiet and self._streamed(t) * self._rate >= self.sent / rules.INGEST
 
     @property
-    def _near(self) -> bool:
-        return self.unheard <= self._n(rules.CLOSE_WITHIN)
+    def covers(self) -> bool:
+        """Whether all of the client's audio was heard."""
+        return self.told and self.heard >= self.end - self._n(rules.COVERED)
+
+    def drained(self, *, finished: bool) -> bool:
+        """Whether all was heard, and the text stands; *finished*: no turn goes on."""
+        if not (self.draining and self.told and self.facts.partial):
+            return False
+        covered = self.ended_heard >= self.end - self._n(rules.COVERED)
+        beyond = self.heard - self.end >= self._n(rules.BEYOND)
+        settled = self.heard - self.changed_heard >= self._n(rules.SETTLED)
+        return (finished and covered) or (beyond and settled and not self.control)
 
     def _n(self, seconds: float) -> int:
         return int(seconds * self._rate)

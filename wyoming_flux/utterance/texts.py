@@ -1,6 +1,6 @@
 """The texts of Flux's turns, and what of them is the answer.
 
-Places are samples of the utterance, times those of the machine. The rules are 6, 9 and 12 of
+Places are samples of the utterance, times those of the machine. The rules are 6 and 9 of
 ``docs/turns.md``.
 """
 
@@ -157,6 +157,23 @@ class Texts:
         self.empty_until = at
         return frozen
 
+    def replay_from(self, start: int, heard: int, *, again: bool) -> tuple[int, bool]:
+        """Return where another stream would begin, and whether the open turn is frozen then.
+
+        ``start``, ``heard``: of the present stream; ``again``: hearing a turn again has failed.
+        """
+        floor = max(start, self.settled_until)
+        before_text = int(rules.REPLAY_BEFORE_TEXT * self._rate)
+        if self._open is None:
+            return max(floor, heard - before_text), False
+        long = rules.LONG_AGAIN if again else rules.LONG_TURN
+        if heard - self._open.known_at > int(long * self._rate):
+            return max(floor, heard - int(rules.REPLAY_LONG * self._rate)), True
+        begin = self.empty_until - before_text
+        if self.word_at is not None:
+            begin = min(begin, self.word_at - int(rules.REPLAY_BEFORE_WORD * self._rate))
+        return max(floor, begin), False
+
     # --- what is known ---------------------------------------------------------------------
 
     @property
@@ -168,11 +185,6 @@ class Texts:
     def finished(self) -> bool:
         """Whether there is an answer, and no turn that goes on."""
         return self._said and self._open is None
-
-    @property
-    def open_since(self) -> int | None:
-        """Where the text of the open turn began to be known; None without one."""
-        return self._open.known_at if self._open is not None else None
 
     def answer(self, *, with_open: bool = True) -> str:
         """Return what was said, wake phrase removed, turns joined with a space."""
@@ -278,55 +290,3 @@ class Texts:
 def _both(first: str | None, second: str | None) -> str | None:
     parts = [part for part in (first, second) if part is not None]
     return " ".join(part for part in parts if part) if parts else None
-
-
-class Partials:
-    """Words to show early: those on which two consecutive messages agree, only ever appended.
-
-    All that is remembered is how many words were shown: where Flux revises one of them the
-    transcript holds the truth, and words go on after it.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing shown."""
-        self._shown = 0
-        self._before = 0
-        self._last: list[str] = []
-
-    def update(self, text: str) -> str:
-        """Return what can be appended now that the open turn's text is *text*; often nothing."""
-        now = text.split()
-        agreed = 0
-        for old, new in zip(self._last, now, strict=False):
-            if old != new and words.plain(old) != words.plain(new):
-                break
-            agreed += 1
-        self._last = now
-        return self._show(now[:agreed])
-
-    def end_turn(self, text: str) -> str:
-        """Return the rest of a turn that ended with *text*."""
-        now = text.split()
-        rest = self._show(now)
-        self._before += len(now)
-        self._last = []
-        return rest
-
-    def restart(self) -> None:
-        """Go on with another stream, which hears the open turn again."""
-        self._last = []
-
-    def finish(self, text: str) -> str:
-        """Return the rest of the whole answer."""
-        self._before = 0
-        return self._show(text.split())
-
-    def _show(self, now: list[str]) -> str:
-        known = max(0, self._shown - self._before)
-        if len(now) <= known:
-            return ""
-        appended = " ".join(now[known:])
-        if self._shown:
-            appended = f" {appended}"
-        self._shown = self._before + len(now)
-        return appended

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from wyoming_flux.flux import TurnEvent, TurnInfo
 from wyoming_flux.settings import DEFAULT_WAKE_PHRASES
 from wyoming_flux.utterance import words
+from wyoming_flux.utterance.partials import Partials
 from wyoming_flux.utterance.tape import Tape
-from wyoming_flux.utterance.texts import Change, Partials, Texts
+from wyoming_flux.utterance.texts import Change, Texts
 
 RATE = 16000
 
