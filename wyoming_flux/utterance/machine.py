@@ -467,7 +467,7 @@ class Machine:
         elif stream.covers:
             if stream.facts.partial and still >= rules.STILL_ENDS:
                 self._answer()
-        elif still >= self._attempts.patience(stream) or self._is_stalled(stream):
+        elif self._is_stalled(stream):
             self._stalled(stream)
 
     # --- faults ----------------------------------------------------------------------------

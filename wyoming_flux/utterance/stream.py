@@ -170,8 +170,8 @@ class Stream:
         self._move(min(self.sent, self._n(self._streamed(t))), t)
 
     def account(self, t: float) -> bool:
-        """Take note, and return, whether more than half a second is owed."""
-        owes = self.owed > self._n(rules.OWED)
+        """Take note, and return, whether more than half a second is owed; draining, anything."""
+        owes = self.owed > self._n(rules.OWED) or (self.draining and not self.covers)
         if not owes:
             self._owes_since = None
         elif self._owes_since is None:
@@ -179,7 +179,7 @@ class Stream:
         return owes
 
     def owing(self, t: float) -> float:
-        """Return for how long more than half a second has been owed without progress."""
+        """Return for how long something has been owed without progress."""
         return 0.0 if self._owes_since is None else t - self._owes_since
 
     def progress(self, t: float) -> None:

@@ -115,5 +115,6 @@ def test_an_error_does_not_wait_for_flux_to_close(
         return at, closed
 
     told, closed = run_virtual(main)
-    assert 8.0 <= told <= 8.3
+    # A beat for each of the two streams may pass before what is owed is seen.
+    assert 8.0 <= told <= 8.5
     assert closed - told == pytest.approx(1.0)

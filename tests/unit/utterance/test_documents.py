@@ -16,7 +16,7 @@ def test_the_annotated_utterance_runs() -> None:
 
 
 def test_the_table_names_what_there_is() -> None:
-    """Each situation in ``docs/turns.md`` leads to a function of a class in the file of its name."""
+    """Each situation in ``docs/turns.md`` leads to a function of a class in a file of its name."""
     table = (DOCS / "turns.md").read_text("utf-8").split("| Situation |")[1].split("\n\n")[0]
     rows = [line.rsplit("|", 2)[1] for line in table.splitlines()[2:]]
     assert len(rows) > 15
