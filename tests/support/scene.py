@@ -1,12 +1,16 @@
 """A foreign Flux and our process before it; utterances, and what came of them; a judge of many."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from .coded_audio import RATE, plain, silence, speak
 from .foreign_behaviour import Behaviour
@@ -17,6 +21,8 @@ Play = Callable[[], Awaitable[None]]
 """One scene, as :meth:`Judge.all` plays it."""
 AT_ONCE: Final = 14
 """Scenes at once: they mostly wait, and the machine may have two cores."""
+PATIENT: Final = pytest.mark.timeout(240)
+"""For tests of many scenes: alone some 30 s at most; a busy machine needs more."""
 
 SAID: Final = "turn on the living room light and close the kitchen blinds then play some jazz music"
 WORDS: Final = SAID.split()
@@ -130,6 +136,16 @@ async def transcribed(home: Path, pcm: bytes, *behaviours: Behaviour, **options:
 def seconds(pcm: bytes) -> float:
     """Return how long audio is."""
     return len(pcm) / 2 / RATE
+
+
+def each(
+    play: Callable[..., Awaitable[None]], *cases: Iterable[Any]
+) -> list[tuple[str, Play]]:
+    """Return a scene for each combination of the cases, named by them."""
+    return [
+        (" ".join([play.__name__, *map(str, case)]), partial(play, *case))
+        for case in itertools.product(*cases)
+    ]
 
 
 @dataclass

@@ -14,6 +14,8 @@ FLOOR: Final = 300
 """Peak of 16-bit samples (about -41 dBFS) below which nothing is speech."""
 RELATIVE: Final = 10
 """What has one tenth (-20 dB) of the loudest peak so far still counts as speech."""
+_EACH: Final = 7
+"""Of so many samples one is looked at: all of them cost a fifth of what a stream costs at all."""
 
 # 8-bit samples are unsigned: as signed ones.
 _SIGNED: Final = bytes(value ^ 0x80 for value in range(256))
@@ -48,7 +50,7 @@ class Level:
 
 
 def _peak(pcm: bytearray, width: int) -> int:
-    """Return the largest of all samples, whatever their sign, as of 16 bit."""
+    """Return the largest of some samples, whatever their sign, as of 16 bit."""
     if width == 2:
         upper = pcm
     else:
@@ -56,5 +58,5 @@ def _peak(pcm: bytearray, width: int) -> int:
         upper[1::2] = pcm.translate(_SIGNED) if width == 1 else pcm[width - 1 :: width]
         if width > 2:
             upper[0::2] = pcm[width - 2 :: width]
-    samples = memoryview(upper).cast("h")
+    samples = memoryview(upper).cast("h")[::_EACH]
     return max(abs(max(samples)), abs(min(samples)))

@@ -40,9 +40,10 @@ class Attempts:
         # Since when there has been no stream, and what the present fault has cost before.
         self._alone_since = 0.0
         self._spent = 0.0
-        # The furthest place that any stream has heard, and where it was at the last loss.
-        self._furthest = 0
+        self.furthest = 0
+        """The furthest place that any stream has heard."""
         self._fault_at = 0
+        """Where that was at the last loss."""
 
     @property
     def has_next(self) -> bool:
@@ -71,8 +72,8 @@ class Attempts:
 
     def heard(self, place: int) -> None:
         """Take note how far the utterance was heard: far enough, and the next fault is another."""
-        self._furthest = max(self._furthest, place)
-        if self._furthest - self._fault_at >= int(rules.FRESH * self._rate):
+        self.furthest = max(self.furthest, place)
+        if self.furthest - self._fault_at >= int(rules.FRESH * self._rate):
             self.losses = self.failures = 0
             self._spent = 0.0
 
@@ -90,7 +91,7 @@ class Attempts:
     def lost(self, stream: Stream, error: EndpointError, t: float) -> None:
         """Ask anew after a stream was lost."""
         self._alone_since = t - stream.owing(t)
-        self._fault_at = self._furthest
+        self._fault_at = self.furthest
         if stream.progressed:
             # What has been lost before it heard anything leaves the next one's time as it is.
             self._pointed_at = t

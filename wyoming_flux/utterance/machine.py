@@ -127,7 +127,7 @@ class Machine:
     @property
     def heard(self) -> float:
         """Seconds of the utterance that were heard at least once, for a person who waits."""
-        return self._furthest / self._rate
+        return self._attempts.furthest / self._rate
 
     @property
     def listens_from(self) -> int:

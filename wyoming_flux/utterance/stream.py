@@ -52,6 +52,7 @@ class Stream:
         self._rate = source.rate
         self._frame = self._n(rules.FRAME)
         self._late_frame = self._n(rules.FRAME_IN_TEXT)
+        self._most_unheard = self._n(rules.MAX_UNHEARD)
         self._client_sent_at = t
         self._progress_heard = 0
         self._first_audio_at: float | None = None
@@ -96,7 +97,7 @@ class Stream:
 
     def next_to_send(self, t: float, *, in_text: bool) -> bytes | str | None:
         """Return the next frame, shorter *in_text*, or control message; None: not now."""
-        if self.control == CLOSE_STREAM or self.unheard >= self._n(rules.MAX_UNHEARD):
+        if self.control == CLOSE_STREAM or self.sent - self.heard >= self._most_unheard:
             return None
         size = min(self._source.last - self.cursor, self._frame)
         if self._source.ended is None and size < self._frame:

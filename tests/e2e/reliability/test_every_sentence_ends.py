@@ -17,19 +17,19 @@ from tests.support.foreign_behaviour import GOOD, Behaviour
 from tests.support.foreign_flux import ForeignFlux
 from tests.support.processes import Process, WyomingClient, transcribe
 from tests.support.scene import (
+    PATIENT,
     SENTENCE,
     TURNS,
     TURNS_WORDS,
     WORDS,
     Judge,
-    Play,
+    each,
     scene,
     seconds,
     transcribed,
 )
 
-# Alone some 30 s at most; a machine that does other things as well needs more.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = PATIENT
 
 
 # ---------------------------------------------------------------------------- long recordings
@@ -85,7 +85,6 @@ async def test_a_long_recording(tmp_path: Path) -> None:
         judge.holds(name, is_part(heard, said), f"words twice or damaged: {ran.stdout}")
         judge.holds(name, len(heard) > 100, f"what was heard is lost: {ran.stdout!r}")
 
-    plays: list[tuple[str, Play]] = [("lost for good", partial(lost, "lost for good"))]
     cases = {
         "every 15 s": (LONG, Behaviour(ingest=0, drop_after=15.0)),
         "every 60 s": (LONG, Behaviour(ingest=0, drop_after=60.0)),
@@ -94,8 +93,8 @@ async def test_a_long_recording(tmp_path: Path) -> None:
         "breathless, every 60 s": (BREATHLESS, Behaviour(ingest=0, drop_after=60.0)),
         "never": (LONG, Behaviour(ingest=0)),
     }
-    plays += [(name, partial(play, name, *case)) for name, case in cases.items()]
-    await judge.all(plays, at_once=2)
+    plays = [(name, partial(play, name, *case)) for name, case in cases.items()]
+    await judge.all([*each(lost, ["lost for good"]), *plays], at_once=2)
 
 
 @pytest.mark.slow
@@ -110,7 +109,7 @@ async def test_a_long_dictation(tmp_path: Path) -> None:
             outcome = await stage.utter(pcm, "file", patience=100.0)
             judge.words(f"every {every:g} s", outcome.words, said, "\n".join(stage.server.log))
 
-    await judge.all([(f"{every}", partial(play, every)) for every in (15.0, 60.0)], at_once=2)
+    await judge.all(each(play, (15.0, 60.0)), at_once=2)
 
 
 # ---------------------------------------------------------------------------- standard input
@@ -142,14 +141,15 @@ async def test_a_wav_without_length_from_a_pipe(tmp_path: Path) -> None:
             judge.words(name, plain(ran.stdout), said, ran.stderr)
             judge.holds(name, ran.code == 0, f"exit {ran.code}: {ran.stderr}")
 
-    await judge.all((name, partial(play, name)) for name in inputs)
+    await judge.all(each(play, inputs))
 
 
 async def test_no_standard_input(tmp_path: Path) -> None:
     """``transcribe -`` with nothing to read ends within 3 s, with a sentence and exit code 1."""
     judge = Judge()
 
-    async def play(name: str, stdin: bytes | None) -> None:
+    async def play(stdin: bytes | None) -> None:
+        name = "the null device" if stdin is None else "an empty pipe"
         async with ForeignFlux() as flux:
             options = ("-", "--worker-url", flux.url)
             ran = await transcribe(*options, home=tmp_path, stdin=stdin, patience=10.0)
@@ -157,18 +157,14 @@ async def test_no_standard_input(tmp_path: Path) -> None:
             judge.holds(name, len(ran.stderr.split()) > 4, f"standard error: {ran.stderr!r}")
             judge.within(name, ran.seconds, 3.0)
 
-    await judge.all(
-        [
-            ("the null device", partial(play, "the null device", None)),
-            ("an empty pipe", partial(play, "an empty pipe", b"")),
-        ]
-    )
+    await judge.all(each(play, (None, b"")))
 
 
 # ---------------------------------------------------------------------------- endless streams
 
 CREEPS = Behaviour(window="creep", never_final=True, talks_on=True)
 TALKS_ON = Behaviour(never_final=True, talks_on=True)
+HOWS = ("live", "stops", "file")
 END_BY = 12.0
 """After the client's end, and 1.25 times what was not heard then."""
 
@@ -204,13 +200,7 @@ async def test_a_flux_that_never_ends_a_turn(tmp_path: Path) -> None:
         judge.words(f"transcribe, {name}", plain(ran.stdout), WORDS, ran.stderr)
         judge.within(f"transcribe, {name}", ran.seconds, END_BY + 1.25 * seconds(SENTENCE) + 2.0)
 
-    plays: list[tuple[str, Play]] = [
-        (f"{name} {how}", partial(play, name, how))
-        for name in fluxes
-        for how in ("live", "stops", "file")
-    ]
-    plays += [(f"transcribe {name}", partial(command, name)) for name in fluxes]
-    await judge.all(plays)
+    await judge.all([*each(play, fluxes, HOWS), *each(command, fluxes)])
 
 
 @pytest.mark.slow
@@ -234,13 +224,7 @@ async def test_messages_without_progress_are_no_life(tmp_path: Path) -> None:
             judge.within(f"{talk} once", outcome.took, 4.0 + seconds(SENTENCE) + 3.0)
 
     talks = ("heartbeats", "warnings", "no-event", "no-turn-index")
-    plays: list[tuple[str, Play]] = [
-        (f"{talk} {how}", partial(play, talk, how))
-        for talk in talks
-        for how in ("live", "stops", "file")
-    ]
-    plays += [(f"{talk} once", partial(once, talk)) for talk in talks]
-    await judge.all(plays)
+    await judge.all([*each(play, talks, HOWS), *each(once, talks)])
 
 
 @pytest.mark.slow
@@ -270,9 +254,7 @@ async def test_nobody_speaks(tmp_path: Path) -> None:
             judge.words(f"{name}, stops", outcome.words, [], stage.story())
             judge.within(f"{name}, stops", outcome.after, 6.0, stage.story())
 
-    plays: list[tuple[str, Play]] = [(name, partial(play, name)) for name in fluxes]
-    plays += [(f"{name} stops", partial(stops, name)) for name in fluxes]
-    await judge.all(plays)
+    await judge.all([*each(play, fluxes), *each(stops, fluxes)])
 
 
 # ---------------------------------------------------------------------------- lost for good
@@ -325,15 +307,8 @@ async def test_half_a_command_is_not_carried_out(tmp_path: Path) -> None:
         judge.holds(where, len(ran.stderr.split()) > 5, f"standard error: {ran.stderr!r}")
         judge.holds(where, bool(heard) and is_part(heard, TURNS_WORDS), f"{ran.stdout!r}")
 
-    plays: list[tuple[str, Play]] = []
-    for name in fates:
-        plays += [
-            (f"{name} live", partial(assistant, name, "live")),
-            (f"{name} stops", partial(assistant, name, "stops")),
-            (f"{name} dictates", partial(dictates, name)),
-            (f"{name} transcribe", partial(command, name)),
-        ]
-    await judge.all(plays)
+    assistants = each(assistant, fates, ("live", "stops"))
+    await judge.all([*assistants, *each(dictates, fates), *each(command, fates)])
 
 
 async def test_a_client_that_sends_more_than_can_wait(tmp_path: Path) -> None:

@@ -20,20 +20,20 @@ from tests.support.foreign_flux import ForeignFlux
 from tests.support.processes import Process, WyomingClient, write_wav
 from tests.support.scene import (
     MODES,
+    PATIENT,
     SENTENCE,
     TURNS,
     TURNS_WORDS,
     WORDS,
     Judge,
-    Play,
     Scene,
+    each,
     scene,
     seconds,
     transcribed,
 )
 
-# Alone some 30 s at most; a machine that does other things as well needs more.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = PATIENT
 
 
 # -------------------------------------------------------------------------- the process is late
@@ -47,7 +47,8 @@ async def test_the_process_was_stopped(tmp_path: Path) -> None:
     """
     judge = Judge()
 
-    async def play(mode: str, at: float, lasts: float) -> None:
+    async def play(mode: str, stop: tuple[float, float]) -> None:
+        at, lasts = stop
         how, pcm, words = MODES[mode]
         where = f"{mode}, stopped at {at:g} s for {lasts:g} s"
         async with scene(tmp_path, options=("--answer-on", mode)) as stage:
@@ -60,11 +61,7 @@ async def test_the_process_was_stopped(tmp_path: Path) -> None:
             judge.within(where, outcome.after - late, 6.0, stage.story())
 
     stops = [(1.33, 3.2), (1.33, 5.2), (1.33, 9.0), (0.05, 3.2), (3.9, 5.2)]
-    await judge.all(
-        (f"{mode} {at} {lasts}", partial(play, mode, at, lasts))
-        for mode in MODES
-        for at, lasts in stops
-    )
+    await judge.all(each(play, MODES, stops))
 
 
 async def test_the_command_was_stopped(tmp_path: Path) -> None:
@@ -89,7 +86,7 @@ async def test_the_command_was_stopped(tmp_path: Path) -> None:
             judge.words(f"stopped for {lasts:g} s", plain(text), TURNS_WORDS, flux.story())
             judge.holds(f"stopped for {lasts:g} s", code == 0, f"exit {code}: {made.log}")
 
-    await judge.all((f"{lasts}", partial(play, lasts)) for lasts in (3.2, 5.2))
+    await judge.all(each(play, (3.2, 5.2)))
 
 
 # -------------------------------------------------------------------------- the client pauses
@@ -123,9 +120,7 @@ async def test_a_client_that_pauses(tmp_path: Path) -> None:
             judge.words(f"{mode}, {name}", outcome.words, words, stage.story())
             judge.within(f"{mode}, {name}", outcome.after, 4.0, stage.story())
 
-    await judge.all(
-        (f"{mode} {name}", partial(play, mode, name)) for mode in MODES for name in PAUSES
-    )
+    await judge.all(each(play, MODES, PAUSES))
 
 
 async def test_a_client_that_falls_silent(tmp_path: Path) -> None:
@@ -221,7 +216,16 @@ async def test_a_dead_address_and_a_slow_look_up(tmp_path: Path) -> None:
     """Addresses that swallow packets before a good one, or a look-up of 3 s: all words, in time."""
     judge = Judge()
 
-    async def play(name: str, mode: str, bound: float, **way: Any) -> None:
+    # The sentence takes 3.7 s at 1.25 times real time, and begins when the look-up is over.
+    ways: dict[str, tuple[float, dict[str, Any]]] = {
+        "one dead address": (2.5, {"dead": 1}),
+        "two dead addresses": (3.0, {"dead": 2}),
+        "a look-up of 3 s": (4.0, {"takes": 3.0}),
+        "a look-up of 3 s and a dead address": (4.5, {"takes": 3.0, "dead": 1}),
+    }
+
+    async def play(name: str, mode: str) -> None:
+        bound, way = ways[name]
         how, pcm, words = MODES[mode]
         options = ("--answer-on", mode)
         async with (
@@ -234,18 +238,7 @@ async def test_a_dead_address_and_a_slow_look_up(tmp_path: Path) -> None:
                 judge.words(where, outcome.words, words, stage.story())
                 judge.within(where, outcome.after, bound, stage.story())
 
-    # The sentence takes 3.7 s at 1.25 times real time, and begins when the look-up is over.
-    ways: dict[str, tuple[float, dict[str, Any]]] = {
-        "one dead address": (2.5, {"dead": 1}),
-        "two dead addresses": (3.0, {"dead": 2}),
-        "a look-up of 3 s": (4.0, {"takes": 3.0}),
-        "a look-up of 3 s and a dead address": (4.5, {"takes": 3.0, "dead": 1}),
-    }
-    await judge.all(
-        (f"{mode} {name}", partial(play, name, mode, bound, **way))
-        for mode in MODES
-        for name, (bound, way) in ways.items()
-    )
+    await judge.all(each(play, ways, MODES))
 
 
 CONNECTS = {
@@ -277,11 +270,7 @@ async def test_a_slow_or_broken_beginning(tmp_path: Path) -> None:
         judge.holds(f"transcribe, {name}", ran.code == 0, f"exit {ran.code}: {ran.stderr}")
         judge.within(f"transcribe, {name}", ran.seconds, seconds(TURNS) / 1.25 + 9.5)
 
-    plays: list[tuple[str, Play]] = [
-        (f"{mode} {name}", partial(serves, mode, name)) for mode in MODES for name in CONNECTS
-    ]
-    plays += [(f"transcribe {name}", partial(transcribes, name)) for name in CONNECTS]
-    await judge.all(plays)
+    await judge.all([*each(serves, MODES, CONNECTS), *each(transcribes, CONNECTS)])
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:
@@ -309,8 +298,4 @@ async def test_nobody_answers(tmp_path: Path) -> None:
         judge.holds(f"transcribe, {name}", len(ran.stderr.split()) > 5, ran.stderr)
         judge.within(f"transcribe, {name}", ran.seconds, 11.5)
 
-    plays: list[tuple[str, Play]] = [
-        (f"{how} {name}", partial(play, name, how)) for name in never for how in ("live", "file")
-    ]
-    plays += [(f"transcribe {name}", partial(command, name)) for name in never]
-    await judge.all(plays)
+    await judge.all([*each(play, never, ("live", "file")), *each(command, never)])

@@ -17,21 +17,20 @@ from tests.support.foreign_behaviour import GOOD, Behaviour
 from tests.support.processes import WyomingClient
 from tests.support.scene import (
     MODES,
+    PATIENT,
     SENTENCE,
     TURNS,
     TURNS_WORDS,
     WORDS,
     Judge,
     Outcome,
-    Play,
+    each,
     scene,
     seconds,
     transcribed,
 )
 
-# Alone some 30 s at most; a machine that does other things as well needs more.
-pytestmark = pytest.mark.timeout(240)
-
+pytestmark = PATIENT
 
 SHORT = silence(0.2) + speak("turn on the living room light please")
 SHORT_WORDS = "turn on the living room light please".split()
@@ -111,7 +110,7 @@ async def test_words_once_however_flux_speaks(tmp_path: Path, mode: str) -> None
                 late = min(bound, 2.0) if how == "live" else bound
                 judge.within(where, outcome.after, queued + late, stage.story())
 
-    await judge.all((name, partial(play, name)) for name in SPEAKS)
+    await judge.all(each(play, SPEAKS))
 
 
 @pytest.mark.slow
@@ -126,7 +125,7 @@ async def test_a_file_however_flux_speaks(tmp_path: Path) -> None:
         judge.holds(name, ran.code == 0, f"exit {ran.code}: {ran.stderr}")
         judge.within(name, ran.seconds, seconds(TURNS) / 1.25 + bound + 1.5)
 
-    await judge.all((name, partial(play, name)) for name in SPEAKS)
+    await judge.all(each(play, SPEAKS))
 
 
 async def test_a_route_that_should_know_force_end_turn(tmp_path: Path) -> None:
@@ -186,7 +185,8 @@ async def test_words_once_when_the_connection_breaks(tmp_path: Path) -> None:
     """One fault, wherever it falls: all words once, at most 9.5 s later, in both answer modes."""
     judge = Judge()
 
-    async def serves(mode: str, name: str, how: str) -> None:
+    async def serves(name: str, way: tuple[str, str]) -> None:
+        mode, how = way
         _, pcm, words = MODES[mode]
         async with scene(tmp_path, *BREAKS[name], options=("--answer-on", mode)) as stage:
             outcome = await stage.utter(pcm, how)
@@ -200,17 +200,8 @@ async def test_words_once_when_the_connection_breaks(tmp_path: Path) -> None:
         judge.words(f"transcribe, {name}", plain(ran.stdout), TURNS_WORDS, ran.stderr)
         judge.holds(f"transcribe, {name}", ran.code == 0, f"exit {ran.code}: {ran.stderr}")
 
-    plays: list[tuple[str, Play]] = [
-        (f"{mode} {name} {how}", partial(serves, mode, name, how))
-        for name in BREAKS
-        for mode, how in (
-            ("end-of-turn", "live"),
-            ("end-of-turn", "stops"),
-            ("audio-stop", "stops"),
-        )
-    ]
-    plays += [(f"transcribe {name}", partial(transcribes, name)) for name in BREAKS]
-    await judge.all(plays)
+    ways = (("end-of-turn", "live"), ("end-of-turn", "stops"), ("audio-stop", "stops"))
+    await judge.all([*each(serves, BREAKS, ways), *each(transcribes, BREAKS)])
 
 
 async def test_half_a_surrogate_is_no_word(tmp_path: Path) -> None:
@@ -292,8 +283,7 @@ async def test_a_stray_chunk_opens_nothing(tmp_path: Path) -> None:
             answer = await one.answer()
             judge.words(f"{when}, the next", plain(answer.data["text"]), SHORT_WORDS, stage.story())
 
-    whens = ("before the answer", "after the answer")
-    await judge.all((when, partial(play, when)) for when in whens)
+    await judge.all(each(play, ("before the answer", "after the answer")))
 
 
 async def test_two_utterances_at_once_are_kept_apart(tmp_path: Path) -> None:
