@@ -23,7 +23,6 @@ class Stream:
         self.attempt = attempt
         self.endpoint = endpoint
         self.facts = facts
-        self.opened_at = t
         self.start = start
         self.cursor = start
         """Place in the utterance of the client audio that is sent next."""

@@ -5,6 +5,7 @@ them decides anything: each tells the machine what happened and obeys its events
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
@@ -226,31 +227,27 @@ class Transcriber:
     @property
     def report(self) -> Report:
         """What the utterance came to so far."""
-        answer = self._answer
+        bytes_per_second = 2 * self._settings.sample_rate
         costs = Report(
-            audio_seconds=self._sent / 2 / self._settings.sample_rate,
-            billed_seconds=self._billed / 2 / self._settings.sample_rate,
+            audio_seconds=self._sent / bytes_per_second,
+            billed_seconds=self._billed / bytes_per_second,
             connect_ms=self._connect_ms,
             attempts=self._tried,
             after_audio_ms=None if self._after_audio is None else self._after_audio * 1000,
         )
+        answer = self._answer
         if answer is None:
             return costs
-        name = None if answer.endpoint is None else self._connectors[answer.endpoint].name
         failed = answer.error is not None and not answer.text
-        return Report(
+        return dataclasses.replace(
+            costs,
             trigger=None if failed else answer.trigger,
             error=answer.error,
             missing=answer.missing,
             characters=len(answer.text),
-            audio_seconds=costs.audio_seconds,
-            billed_seconds=costs.billed_seconds,
-            connect_ms=costs.connect_ms,
-            attempts=costs.attempts,
-            endpoint=name,
+            endpoint=None if answer.endpoint is None else self._connectors[answer.endpoint].name,
             faults=(*self._down, *(str(error) for _, error in answer.faults)),
             causes=tuple((self._connectors[one].name, error) for one, error in answer.faults),
-            after_audio_ms=costs.after_audio_ms,
             guess_ms=None if self._guessed is None else self._guessed * 1000,
             guess_wrong=self._guess.wrong,
         )
