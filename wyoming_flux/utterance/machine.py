@@ -405,13 +405,15 @@ class Machine:
         self._client_ended()
 
     def _client_ended(self) -> None:
-        owed = max(0, self._owed)
-        self._end_by = self._t + rules.END_BY[0] * owed / self._rate + rules.END_BY[1]
+        stream = self._stream
+        heard = self._replay_at if stream is None else stream.place(stream.heard)
+        rest = (self._source.last - heard) / self._rate
+        self._end_by = self._t + rules.END_BY[0] * rest + rules.END_BY[1]
         holding, self._hold = self._hold is not None, None
-        if not self._source.last or (holding and owed <= self._n(rules.COVERED)):
+        if not self._source.last or (holding and self._owed <= self._n(rules.COVERED)):
             self._answer()
-        elif self._stream is not None:
-            self._check_drained(self._stream)
+        elif stream is not None:
+            self._check_drained(stream)
 
     def _check_drained(self, stream: Stream) -> None:
         """Rule 2."""
@@ -438,7 +440,7 @@ class Machine:
         """Rule 5, and rule 7's budget."""
         owing = stream.owing(self._t)
         late = owing >= rules.OPENED_GETS and self._attempts.late(self._t, owing)
-        return late or owing >= self._attempts.patience(stream)
+        return (late and stream.facts.partial) or owing >= self._attempts.patience(stream)
 
     @property
     def _thinks(self) -> float:
@@ -520,8 +522,9 @@ class Machine:
             return max(stream.start, settled - self._n(rules.REPLAY_BLIND)), False
         if not stream.facts.partial:
             return max(stream.start, settled), False
-        again, heard = self._attempts.losses > 0, stream.place(stream.heard)
-        return self._texts.replay_from(stream.start, heard, again=again)
+        # Somebody waits, or hearing all of it again has just failed.
+        soon = self._source.ended is not None or self._attempts.losses > 0
+        return self._texts.replay_from(stream.start, stream.place(stream.heard), soon=soon)
 
     # --- the end ---------------------------------------------------------------------------
 

@@ -85,8 +85,8 @@ LAG_BLIND: Final = 1.5
 """Rule 6: the lag that is taken for granted without window ends."""
 LONG_TURN: Final = 30.0
 """Rule 6: an open turn with more text than this is not heard again whole."""
-LONG_AGAIN: Final = 8.0
-"""Rule 6: the same where hearing it again has just failed: perhaps no stream lives so long."""
+LONG_SOON: Final = 8.0
+"""Rule 6: the same where somebody waits, or where hearing it again has just failed."""
 FREEZE: Final = 3.0
 """Rule 6: its text of so long ago stays, because the end of a text is revised most."""
 REPLAY_LONG: Final = 6.0

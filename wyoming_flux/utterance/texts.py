@@ -157,16 +157,16 @@ class Texts:
         self.empty_until = at
         return frozen
 
-    def replay_from(self, start: int, heard: int, *, again: bool) -> tuple[int, bool]:
+    def replay_from(self, start: int, heard: int, *, soon: bool) -> tuple[int, bool]:
         """Return where another stream would begin, and whether the open turn is frozen then.
 
-        ``start``, ``heard``: of the present stream; ``again``: hearing a turn again has failed.
+        ``start``, ``heard``: of the present stream; ``soon``: a turn of 8 s takes too long already.
         """
         floor = max(start, self.settled_until)
         before_text = int(rules.REPLAY_BEFORE_TEXT * self._rate)
         if self._open is None:
             return max(floor, heard - before_text), False
-        long = rules.LONG_AGAIN if again else rules.LONG_TURN
+        long = rules.LONG_SOON if soon else rules.LONG_TURN
         if heard - self._open.known_at > int(long * self._rate):
             return max(floor, heard - int(rules.REPLAY_LONG * self._rate)), True
         begin = self.empty_until - before_text

@@ -165,6 +165,19 @@ def test_what_is_missing_is_said(client: Any, broken: list[Nature], good: Nature
         assert text.startswith(answer.text)
 
 
+@given(words=st.integers(20, 95), left=st.sampled_from([-0.3, -0.1, 0.1, 1.0, 2.0]), good=quick)
+def test_a_long_turn_that_is_lost_at_its_end(words: int, left: float, good: Nature) -> None:
+    """A sentence of up to 30 s without a pause, lost as the client ends: heard again whole."""
+    audio, text = spoken([words], [0.2])
+    seconds = len(audio) / 2 / RATE
+    chunks = paced(audio)
+    natures = [replace(good, drops_at=seconds - left), good]
+    world = World(chunks, chunks[-1][0] + 0.01, natures, settings=DICTATION)
+    answer = world.play()
+    assert (answer.text, answer.error, answer.missing) == (text, None, 0)
+    assert world.answered_at <= seconds + seconds / rules.INGEST + 5.0
+
+
 @given(
     client=clients,
     broken=st.lists(faults, min_size=1, max_size=5),
