@@ -208,7 +208,8 @@ def test_every_turn_has_its_text(
         # No attempt has a timer of its own, but all together have 8 s; a second one is beside it.
         ("connect-late:seconds=60", "timeout", 2, (7.7, 8.3)),
         ("drop:after=0.1", "connection-lost", 4, (0.1, 8)),
-        ("stall garbage", "not-flux", 2, (2, 8.1)),
+        # The 8 s begin when half a second is owed.
+        ("stall garbage", "not-flux", 2, (2, 8.7)),
     ],
 )
 def test_every_refusal_is_told(
