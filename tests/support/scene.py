@@ -138,9 +138,7 @@ def seconds(pcm: bytes) -> float:
     return len(pcm) / 2 / RATE
 
 
-def each(
-    play: Callable[..., Awaitable[None]], *cases: Iterable[Any]
-) -> list[tuple[str, Play]]:
+def each(play: Callable[..., Awaitable[None]], *cases: Iterable[Any]) -> list[tuple[str, Play]]:
     """Return a scene for each combination of the cases, named by them."""
     return [
         (" ".join([play.__name__, *map(str, case)]), partial(play, *case))
