@@ -143,11 +143,12 @@ class Display:
         if not (self._live and self._shown):
             return
         try:
-            size = os.get_terminal_size(self._out.fileno())
+            columns, lines = os.get_terminal_size(self._out.fileno())
         except (OSError, ValueError):
-            size = os.terminal_size((80, 24))
-        up = _rows(self._label + self._shown, size.columns) - 1
-        if up < size.lines:
+            columns, lines = 0, 0
+        # A terminal that does not know its size says 0.
+        up = _rows(self._label + self._shown, columns or 80) - 1
+        if up < (lines or 24):
             print("\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J", end="", file=self._out)
         else:
             # The beginning has left the screen: the whole text goes below.

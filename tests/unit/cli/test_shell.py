@@ -1,9 +1,12 @@
 """What a shell does to a command: closed and full streams, signals, terminals."""
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
+import struct
+import termios
 
 import pytest
 
@@ -115,11 +118,13 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_thread(start, at, tmp_path) -
 
 
 class Screen:
-    """A terminal of 40 columns, as one stream of a process."""
+    """A terminal, as one stream of a process; it has 40 columns, or does not know."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sized: bool = True) -> None:
         self.master, self.slave = os.openpty()
-        os.system(f"stty -F {os.ttyname(self.slave)} cols 40 rows 10 -onlcr")
+        if not sized:
+            return
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("4H", 10, 40, 0, 0))
 
     async def text(self) -> str:
         """Return all that was written, once the process has ended."""
@@ -134,8 +139,8 @@ class Screen:
         return said.decode()
 
 
-def looks_like(written: str) -> list[str]:
-    """Return what stands on a screen of 40 columns after all of it was written."""
+def looks_like(written: str, columns: int) -> list[str]:
+    """Return what stands on a screen of so many columns after all of it was written."""
     rows, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[\d*[A-Za-z]|[^\x1b]", written):
         if part == "\x1b[J":
@@ -148,7 +153,7 @@ def looks_like(written: str) -> list[str]:
         elif part == "\r":
             column = 0
         else:
-            if part == "\n" or column == 40:
+            if part == "\n" or column == columns:
                 row, column = row + 1, 0
                 rows += [""] * (row + 1 - len(rows))
             if part != "\n":
@@ -157,7 +162,8 @@ def looks_like(written: str) -> list[str]:
     return rows
 
 
-async def test_a_revised_text_replaces_the_first(start, wav, spoken, tmp_path) -> None:
+@pytest.mark.parametrize("columns", [40, 80])
+async def test_a_revised_text_replaces_the_first(columns, start, wav, spoken, tmp_path) -> None:
     """On a terminal words come early; the right ones take the place of wrong ones."""
     (tmp_path / "revised.toml").write_text(
         "[[turn]]\n"
@@ -171,7 +177,8 @@ async def test_a_revised_text_replaces_the_first(start, wav, spoken, tmp_path) -
     assert simulator.process.stdout is not None
     line = (await simulator.process.stdout.readline()).decode()
     url = line.split()[-1]
-    screen = Screen()
+    # One that does not tell its columns is taken to have 80.
+    screen = Screen(sized=columns == 40)
     process = await start(
         "transcribe", wav(spoken(0.3, 4.0, 1.0)), "--worker-url", url, "--route", "workers-ai",
         "--real-time", stdout=screen.slave,
@@ -180,11 +187,9 @@ async def test_a_revised_text_replaces_the_first(start, wav, spoken, tmp_path) -
     written = await screen.text()
     assert result.code == 0, result.err
     assert "a lie inn" in written
-    assert [row.rstrip() for row in looks_like(written)] == [
-        "the light in the living room shall be tu",
-        "rned on now please",
-        "",
-    ]
+    text = "the light in the living room shall be turned on now please"
+    rows = [text[:columns], text[columns:], ""] if columns < len(text) else [text, ""]
+    assert [row.rstrip() for row in looks_like(written, columns)] == rows
 
 
 async def test_progress_is_what_was_heard(start, wav, spoken) -> None:
