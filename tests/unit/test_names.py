@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.names import LIMIT, Place, Thing, rank, short_name
+from wyoming_flux.names import Place, Thing, rank, short_name
 
 
 def test_areas_before_floors_before_things() -> None:
@@ -78,7 +78,7 @@ things = st.lists(
 def test_any_home(areas: list[Place], floors: list[Place], exposed: list[Thing]) -> None:
     """Whatever people call their things: never too many, none twice, none blank."""
     found = rank(areas, floors, exposed)
-    assert len(found) <= LIMIT
+    assert len(found) <= 50
     assert len({name.casefold() for name in found}) == len(found)
     assert all(name == " ".join(name.split()) for name in found)
     assert all(any(character.isalpha() for character in name) for name in found)
@@ -87,7 +87,7 @@ def test_any_home(areas: list[Place], floors: list[Place], exposed: list[Thing])
 def test_large_home_is_cut() -> None:
     """At most fifty names, so that there is room for the user's own key terms."""
     found = rank([], [], [Thing("light", (f"Lamp number {n:02}",)) for n in range(80)])
-    assert len(found) == LIMIT
+    assert len(found) == 50
     assert found[0] == "Lamp number 00"
 
 
