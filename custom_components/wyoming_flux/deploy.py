@@ -9,18 +9,7 @@ from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.storage import Store
 from yarl import URL
 
-from wyoming_flux.cloudflare import (
-    MAX_ANSWER,
-    Answer,
-    Deployed,
-    DropToken,
-    KeepToken,
-    Pause,
-    Plan,
-    Request,
-    deploy,
-    worker_source,
-)
+from wyoming_flux import cloudflare
 from wyoming_flux.errors import InvalidSetting
 
 from .const import CONF_API_TOKEN, DOMAIN
@@ -67,34 +56,36 @@ class KeptTokens:
 
 
 async def async_deploy(
-    hass: HomeAssistant, plan: Plan, api_token: str, kept: KeptTokens
-) -> Deployed:
+    hass: HomeAssistant, plan: cloudflare.Plan, api_token: str, kept: KeptTokens
+) -> cloudflare.Deployed:
     """Put the Worker of ``plan`` into the account. Raises :class:`WyomingFluxError`."""
-    source = await hass.async_add_executor_job(worker_source)
+    source = await hass.async_add_executor_job(cloudflare.worker_source)
     session = async_get_clientsession(hass)
-    script = deploy(plan, source)
-    answer: Answer | None = None
+    script = cloudflare.deploy(plan, source)
+    answer: cloudflare.Answer | None = None
     try:
         while True:
             step = script.send(answer)
             answer = None
             match step:
-                case Request():
+                case cloudflare.Request():
                     answer = await _send(session, step, api_token)
-                case Pause(seconds):
+                case cloudflare.Pause(seconds):
                     await asyncio.sleep(seconds)
-                case KeepToken(token):
+                case cloudflare.KeepToken(token):
                     await kept.async_set(plan.name, token)
-                case DropToken():
+                case cloudflare.DropToken():
                     await kept.async_set(plan.name, None)
     except StopIteration as end:
-        deployed: Deployed = end.value
+        deployed: cloudflare.Deployed = end.value
         return deployed
     finally:
         script.close()
 
 
-async def _send(session: aiohttp.ClientSession, request: Request, api_token: str) -> Answer:
+async def _send(
+    session: aiohttp.ClientSession, request: cloudflare.Request, api_token: str
+) -> cloudflare.Answer:
     try:
         async with (
             asyncio.timeout(request.timeout),
@@ -109,10 +100,10 @@ async def _send(session: aiohttp.ClientSession, request: Request, api_token: str
             body = bytearray()
             async for piece in response.content.iter_any():
                 body += piece
-                if len(body) >= MAX_ANSWER:
+                if len(body) >= cloudflare.MAX_ANSWER:
                     break
-            return Answer(response.status, bytes(body[:MAX_ANSWER]))
+            return cloudflare.Answer(response.status, bytes(body[: cloudflare.MAX_ANSWER]))
     except TimeoutError:
-        return Answer(0, f"no answer within {request.timeout:g} s".encode())
+        return cloudflare.Answer(0, f"no answer within {request.timeout:g} s".encode())
     except (aiohttp.ClientError, OSError) as err:
-        return Answer(0, (str(err) or type(err).__name__).encode())
+        return cloudflare.Answer(0, (str(err) or type(err).__name__).encode())

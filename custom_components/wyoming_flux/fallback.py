@@ -4,17 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from homeassistant.components.stt import (
-    AudioBitRates,
-    AudioChannels,
-    AudioCodecs,
-    AudioFormats,
-    AudioSampleRates,
-    SpeechMetadata,
-    SpeechResult,
-    SpeechResultState,
-    SpeechToTextEntity,
-)
+from homeassistant.components import stt
 from homeassistant.components.stt.const import DATA_COMPONENT
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
@@ -111,7 +101,7 @@ class _Turn:
             await asyncio.wait((self._hearing,), timeout=1.0)
             _ = not self._hearing.done() or self._hearing.cancelled() or self._hearing.exception()
 
-    def _entity(self) -> SpeechToTextEntity:
+    def _entity(self) -> stt.SpeechToTextEntity:
         entity = self._hass.data[DATA_COMPONENT].get_entity(self._entity_id)
         state = self._hass.states.get(self._entity_id)
         if entity is None or state is None or state.state == STATE_UNAVAILABLE:
@@ -123,23 +113,23 @@ class _Turn:
         language = matches(
             self._language, entity.supported_languages, country=self._hass.config.country
         )
-        metadata = SpeechMetadata(
+        metadata = stt.SpeechMetadata(
             language=language[0] if language else self._language,
-            format=AudioFormats.WAV,
-            codec=AudioCodecs.PCM,
-            bit_rate=AudioBitRates.BITRATE_16,
-            sample_rate=AudioSampleRates.SAMPLERATE_16000,
-            channel=AudioChannels.CHANNEL_MONO,
+            format=stt.AudioFormats.WAV,
+            codec=stt.AudioCodecs.PCM,
+            bit_rate=stt.AudioBitRates.BITRATE_16,
+            sample_rate=stt.AudioSampleRates.SAMPLERATE_16000,
+            channel=stt.AudioChannels.CHANNEL_MONO,
         )
         try:
-            result: SpeechResult = await entity.internal_async_process_audio_stream(
+            result: stt.SpeechResult = await entity.internal_async_process_audio_stream(
                 metadata, self._stream()
             )
         except WyomingFluxError:
             raise
         except Exception as err:
             raise ConnectionLost(f"{self._entity_id}: {type(err).__name__}: {err}") from err
-        if result.result is not SpeechResultState.SUCCESS:
+        if result.result is not stt.SpeechResultState.SUCCESS:
             raise ConnectionLost(f"{self._entity_id} could not understand the audio")
         return Transcript(result.text or "", Trigger.END_OF_TURN)
 

@@ -2,47 +2,28 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import trustme
 from homeassistant.config_entries import SOURCE_USER, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
-from tests.support.far_end import http_server, response
 from wyoming_flux.simulator import faults
 
 DOMAIN = "wyoming_flux"
 TOKEN = "door-opener"
 
 type Answer = Callable[[ServerConnection], Awaitable[None]]
-type ServeWebSocket = Callable[[Answer], Awaitable[str]]
-
-
-@pytest.fixture
-async def serve_websocket() -> AsyncGenerator[ServeWebSocket]:
-    """Return what serves something that is not Flux, and gives its URL."""
-    async with AsyncExitStack() as stack:
-
-        async def start(answer: Answer) -> str:
-            server = await stack.enter_async_context(serve(answer, "127.0.0.1", 0))
-            port = next(iter(server.sockets)).getsockname()[1]
-            return f"ws://127.0.0.1:{port}"
-
-        yield start
 
 
 async def fill_in(hass: HomeAssistant, **fields: Any) -> dict[str, Any]:
@@ -87,7 +68,7 @@ async def test_entry_is_made_of_what_was_typed(hass: HomeAssistant, start_worker
         worker_url=f" {worker.url.replace('ws:', 'http:')}",
         token=f" {TOKEN} ",
         sample_rate="24000",
-        keyterms=["Ecobee", " Nabu  Casa ", "", "ecobee"],
+        keyterms=["Ecobee, Hue", " Nabu  Casa ", "", "ecobee"],
         home_names=False,
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -95,13 +76,17 @@ async def test_entry_is_made_of_what_was_typed(hass: HomeAssistant, start_worker
     assert result["data"] == {"worker_url": f"{worker.url}/", "token": TOKEN}
     assert result["options"] == {
         "sample_rate": "24000",
-        "keyterms": ["Ecobee", "Nabu Casa"],
+        "keyterms": ["Ecobee", "Hue", "Nabu Casa"],
         "home_names": False,
     }
     # What was checked is what turns will ask for: the check was with half a second of silence.
     check = worker.connections[0]
     assert ("sample_rate", "24000") in check.query
-    assert [term for name, term in check.query if name == "keyterm"] == ["Ecobee", "Nabu Casa"]
+    assert [term for name, term in check.query if name == "keyterm"] == [
+        "Ecobee",
+        "Hue",
+        "Nabu Casa",
+    ]
     assert 0 < len(check.audio) <= 24000
     assert not any(check.audio)
     assert check.mistakes == []
@@ -189,26 +174,27 @@ async def test_endpoint_is_at_fault(
     await succeeds(hass, result, worker)
 
 
-@pytest.mark.parametrize(("token", "error"), [("guess", "invalid_auth"), (None, "missing_token")])
-async def test_token_is_not_accepted(
-    hass: HomeAssistant, worker, token: str | None, error: str
+@pytest.mark.parametrize(
+    ("fields", "errors"),
+    [
+        ({"token": "guess"}, {"token": "invalid_auth"}),
+        ({}, {"token": "missing_token"}),
+        ({"worker_url": "ws://127.0.0.1:9"}, {"worker_url": "unreachable"}),
+    ],
+)
+async def test_nobody_lets_in(
+    hass: HomeAssistant, worker, fields: dict[str, str], errors: dict[str, str]
 ) -> None:
-    """A wrong token and a missing one are different mistakes."""
-    result = await fill_in(hass, worker_url=worker.url, **({"token": token} if token else {}))
-    assert result["errors"] == {"token": error}
+    """A wrong token, a missing one and a closed port are different mistakes."""
+    result = await fill_in(hass, **{"worker_url": worker.url, **fields})
+    assert result["errors"] == errors
     await succeeds(hass, result, worker)
 
 
-async def test_nothing_listens(hass: HomeAssistant, worker) -> None:
-    """A closed port is said to be unreachable."""
-    result = await fill_in(hass, worker_url="ws://127.0.0.1:9")
-    assert result["errors"] == {"worker_url": "unreachable"}
-    await succeeds(hass, result, worker)
-
-
-async def test_certificate_cannot_be_trusted(hass: HomeAssistant, worker, tmp_path: Path) -> None:
-    """A self-signed certificate is named as the reason."""
-    context = _self_signed(tmp_path)
+async def test_certificate_cannot_be_trusted(hass: HomeAssistant, worker) -> None:
+    """A certificate of an authority that nobody knows is named as the reason."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as server:
         # In a thread, so that its broken handshake is not taken for a fault of Home Assistant.
         shaking = asyncio.create_task(asyncio.to_thread(_shake_hands, server, context))
@@ -240,32 +226,27 @@ async def _complain(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
+def _page(connection: ServerConnection, _request: Request) -> Response:
+    return connection.respond(HTTPStatus.OK, "welcome")
+
+
 @pytest.mark.parametrize(
-    ("answer", "errors"),
+    ("answer", "options", "errors"),
     [
-        (_echo, {"worker_url": "not_flux"}),
-        (_complain, {"base": "refused"}),
-        (_hang_up, {"worker_url": "no_answer"}),
+        (_echo, {}, {"worker_url": "not_flux"}),
+        (_complain, {}, {"base": "refused"}),
+        (_hang_up, {}, {"worker_url": "no_answer"}),
+        (_hang_up, {"process_request": _page}, {"worker_url": "not_flux"}),
     ],
 )
-async def test_websocket_is_no_flux(
-    hass: HomeAssistant,
-    worker,
-    serve_websocket: ServeWebSocket,
-    answer: Answer,
-    errors: dict[str, str],
+async def test_something_else_answers(
+    hass: HomeAssistant, worker, answer: Answer, options: dict[str, Any], errors: dict[str, str]
 ) -> None:
-    """A WebSocket that says something else is not taken for Flux, nor is Flux's own error."""
-    result = await fill_in(hass, worker_url=await serve_websocket(answer))
+    """A WebSocket or a web page that is not Flux is not taken for it; Flux's own error is told."""
+    async with serve(answer, "127.0.0.1", 0, **options) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        result = await fill_in(hass, worker_url=f"ws://127.0.0.1:{port}")
     assert result["errors"] == errors
-    await succeeds(hass, result, worker)
-
-
-async def test_web_page_is_no_flux(hass: HomeAssistant, worker) -> None:
-    """An ordinary web server is not taken for Flux."""
-    async with http_server(response("200 OK", "hi")) as url:
-        result = await fill_in(hass, worker_url=url)
-    assert result["errors"] == {"worker_url": "not_flux"}
     await succeeds(hass, result, worker)
 
 
@@ -479,34 +460,3 @@ async def test_reauth(hass: HomeAssistant, worker, set_up) -> None:
     await hass.async_block_till_done()
     assert entry.data["token"] == TOKEN
     assert entry.state is ConfigEntryState.LOADED
-
-
-def _self_signed(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context

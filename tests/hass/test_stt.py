@@ -111,7 +111,8 @@ async def test_answers_while_the_microphone_is_open(
     assert closed.is_set()
     turn = worker.connections[-1]
     await eventually(lambda: turn.close_code is not None)
-    assert turn.closed_by_client
+    # By whichever side: the proof of a control message may have Flux close first.
+    assert turn.close_code in (1000, 1005)
     assert turn.mistakes == []
 
 
@@ -374,16 +375,8 @@ async def test_http_with_nothing(
 
 def progress(hass: HomeAssistant, stream: AsyncGenerator[bytes]) -> AsyncGenerator[Any]:
     """Hear as Home Assistant 2026.11 does."""
-    metadata = stt.SpeechMetadata(
-        language="en",
-        format=stt.AudioFormats.WAV,
-        codec=stt.AudioCodecs.PCM,
-        bit_rate=stt.AudioBitRates.BITRATE_16,
-        sample_rate=stt.AudioSampleRates.SAMPLERATE_16000,
-        channel=stt.AudioChannels.CHANNEL_MONO,
-    )
     engine = hass.data[DATA_COMPONENT].get_entity(ENGINE)
-    return engine.async_process_audio_stream_with_progress(metadata, stream)
+    return engine.async_process_audio_stream_with_progress(METADATA, stream)
 
 
 async def test_text_so_far(hass: HomeAssistant, worker, set_up, audio) -> None:

@@ -90,6 +90,17 @@ def test_every_field_has_a_name_and_a_description() -> None:
         assert set(text["data_description"]) == set(text["data"])
 
 
+def test_consent_names_what_is_sent() -> None:
+    """Wherever names of the home can be switched on, the form says which, in the same words."""
+    forms = [ENGLISH["options"]["step"]["init"], *ENGLISH["config"]["step"].values()]
+    asking = [form for form in forms if "home_names" in form.get("data", {})]
+    texts = [form["data_description"]["home_names"] for form in asking]
+    assert len(texts) == 4
+    (text,) = set(texts)
+    for sent in ("areas", "floors", "devices", "scenes", "scripts", "aliases"):
+        assert sent in text
+
+
 def test_every_fault_has_a_text() -> None:
     """Each key that a flow can show is there, and none that it cannot."""
     checked = strings("check.py", "Fault", 1)
