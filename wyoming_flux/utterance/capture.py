@@ -31,6 +31,8 @@ MEGABYTES: Final = 100.0
 """What they may take together, and one alone."""
 _MOST_WAITING: Final = 32 * 1024 * 1024
 """Bytes that may wait for a slow disk before a record is given up."""
+_GATHER: Final = 1.0
+"""Seconds for which what is to be written is gathered."""
 _STALE: Final = 3600.0
 """Seconds after which what a stopped process left half written is removed."""
 _OURS: Final = re.compile(r"(flux-\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4})\.(jsonl|wav)(\.part)?")
@@ -62,7 +64,9 @@ class Capture:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wyoming-flux capture")
         self._warned = False
         self._lock = threading.Lock()
+        self._tasks: list[tuple[Callable[[], None], int]] = []
         self._waiting = 0
+        self._closing = threading.Event()
         self._kept: dict[str, int] | None = None
         """Bytes of each record in the folder; None: not looked at yet."""
 
@@ -88,6 +92,7 @@ class Capture:
 
     def close(self) -> None:
         """Wait until all is written; blocks."""
+        self._closing.set()
         self._thread.shutdown()
 
     def run(self, task: Callable[[], None], size: int) -> bool:
@@ -96,12 +101,23 @@ class Capture:
             if self._waiting + size > _MOST_WAITING:
                 return False
             self._waiting += size
+            self._tasks.append((task, size))
+            if len(self._tasks) > 1:
+                return True
         try:
-            self._thread.submit(self._guarded, task, size)
+            self._thread.submit(self._work)
         except RuntimeError:
             # Closed: an utterance outlived the server's patience.
             return False
         return True
+
+    def _work(self) -> None:
+        # A change of threads costs as much as a file: one for all that ends within a second.
+        self._closing.wait(_GATHER)
+        with self._lock:
+            tasks, self._tasks = self._tasks, []
+        for task, size in tasks:
+            self._guarded(task, size)
 
     def _guarded(self, task: Callable[[], None], size: int) -> None:
         try:
