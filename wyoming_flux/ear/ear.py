@@ -52,7 +52,7 @@ class EarConnection:
     """One stream; made by :meth:`Ear.connect`."""
 
     host: Final = NAME
-    facts: Final = Facts(control=CLOSE_STREAM)
+    facts: Final = Facts(control=CLOSE_STREAM, prompt=False)
     dropped: Final[tuple[str, ...]] = ()
     attempts: Final = 1
 

@@ -46,8 +46,6 @@ _CUT_FROM: Final = _LONGEST // 2
 _QUIET: Final = 3
 _LEFT: Final = 16
 _MAX_UNSETTLED: Final = 2
-# In ticks.
-_LIFE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +124,6 @@ class Turns:
         """Begin with silence."""
         self._heard = 0
         self._shown = 0
-        self._ticks = 0
         self._index = 0
         self._before: deque[bytes] = deque(maxlen=BEFORE)
         self._voice = Voice()
@@ -164,16 +161,9 @@ class Turns:
             self._tell(TurnEvent.UPDATE)
 
     def tick(self) -> None:
-        """A quarter of a second has passed: tell what was heard since the last message.
-
-        It is for a client that has paused; and while a text is waited for, what was kept back of
-        the pause is told bit by bit, as a sign of life.
-        """
-        self._ticks = self._ticks + 1 if self.waiting else 0
+        """A quarter of a second has passed: tell a client that has paused what was heard of it."""
         if self._heard > self._shown and not self._owes_ending and not self.waiting:
             self._tell(TurnEvent.UPDATE)
-        elif self._ticks % _LIFE == _LIFE - 1 and self._heard - 1 > self._shown:
-            self._tell(TurnEvent.UPDATE, min(self._shown + UPDATE_EVERY, self._heard - 1))
 
     def finish(self, samples: int) -> None:
         """No audio follows; *samples* were sent in all. The last message is an ``Update``."""
@@ -273,8 +263,8 @@ class Turns:
         self._turn = None
         self._voice = Voice()
 
-    def _tell(self, event: TurnEvent, until: int | None = None) -> None:
-        self._shown = self._heard if until is None else until
+    def _tell(self, event: TurnEvent) -> None:
+        self._shown = self._heard
         turn = self._turn
         window = self._shown * CHUNK_SAMPLES / RATE
         spoken = turn is not None and bool(turn.text)

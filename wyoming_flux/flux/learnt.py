@@ -40,6 +40,13 @@ class Facts:
     """Whether ``audio_window_end`` can be used, as far as is known."""
     partial: bool = True
     """Whether it tells text while it listens."""
+    prompt: bool = True
+    """Whether that text keeps up with the window ends; else these tell how far it got, no more."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether text that stands still while more is heard is all that was said."""
+        return self.partial and self.prompt
 
 
 @dataclass(slots=True)

@@ -139,8 +139,8 @@ class Attempts:
 
     def patience(self, stream: Stream) -> float:
         """Return how long a stream may owe something without progress."""
-        if stream.told and not stream.facts.partial:
-            return rules.ENGINE
+        if stream.told and not stream.facts.settles:
+            return rules.THINKS if stream.facts.partial else rules.ENGINE
         if stream.told:
             return rules.STALL_WITH_NEXT if self.has_next else rules.STALL
         return rules.FIRST_MESSAGE_WITH_NEXT if self.has_next else rules.FIRST_MESSAGE

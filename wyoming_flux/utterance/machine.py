@@ -264,8 +264,8 @@ class Machine:
         if self.answered:
             return
         if self._source.ended is not None and self._t >= self._end_by + self._thinks:
-            partial = stream is not None and stream.facts.partial
-            if partial and stream is not None and stream.covers:
+            settles = stream is not None and stream.facts.settles
+            if settles and stream is not None and stream.covers:
                 self._answer()
             else:
                 self._give_up(FluxTimeout("Flux did not hear the audio to its end in time"))
@@ -440,7 +440,7 @@ class Machine:
         """Rule 5, and rule 7's budget."""
         owing = stream.owing(self._t)
         late = owing >= rules.OPENED_GETS and self._attempts.late(self._t, owing)
-        return (late and stream.facts.partial) or owing >= self._attempts.patience(stream)
+        return (late and stream.facts.settles) or owing >= self._attempts.patience(stream)
 
     @property
     def _thinks(self) -> float:
@@ -467,7 +467,7 @@ class Machine:
             if stream.exhausted(self._t):
                 self._answer()
         elif stream.covers:
-            if stream.facts.partial and still >= rules.STILL_ENDS:
+            if stream.facts.settles and still >= rules.STILL_ENDS:
                 self._answer()
         elif self._is_stalled(stream):
             self._stalled(stream)
@@ -507,7 +507,7 @@ class Machine:
         self._check_attempts()
 
     def _is_whole(self, stream: Stream) -> bool:
-        if not stream.facts.partial:
+        if not stream.facts.settles:
             return False
         if self._source.ended is not None:
             beyond = stream.heard - stream.end >= self._n(rules.WHOLE_BEYOND)
@@ -520,7 +520,7 @@ class Machine:
         settled = self._texts.settled_until
         if stream.blind:
             return max(stream.start, settled - self._n(rules.REPLAY_BLIND)), False
-        if not stream.facts.partial:
+        if not stream.facts.partial or not (stream.facts.prompt or self._texts.any_open):
             return max(stream.start, settled), False
         # Somebody waits, or hearing all of it again has just failed.
         soon = self._source.ended is not None or self._attempts.losses > 0

@@ -123,5 +123,8 @@ BESIDE_NEXT: Final = 1.5
 """Rule 13: without ``opened``, the next endpoint is asked beside the first."""
 LAST_GETS: Final = 5.0
 """Rule 13: what every endpoint after the first gets, whatever the others took."""
+THINKS: Final = 6.0
+"""Rule 14: what one whose text trails may need for it, without a word: ten seconds of speech take
+the ear of this machine 0.8 s; a small, or busy, computer is some times slower."""
 ENGINE: Final = 20.0
 """Rule 14: what an endpoint without partial text may think after the audio."""

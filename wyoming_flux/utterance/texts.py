@@ -182,6 +182,11 @@ class Texts:
         return self._said or self._open is not None
 
     @property
+    def any_open(self) -> bool:
+        """Whether there is text of a turn that goes on."""
+        return self._open is not None
+
+    @property
     def finished(self) -> bool:
         """Whether there is an answer, and no turn that goes on."""
         return self._said and self._open is None

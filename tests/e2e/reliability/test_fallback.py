@@ -9,17 +9,18 @@ import signal
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.processes import RATE, ROOT, Process, Received, WyomingClient, transcribe
+from wyoming_flux.ear import usable_model
 
 pytest.importorskip("moonshine_voice", reason="needs the extra `local`")
 
-SENTENCE = "set_the_bedroom_temperature_to_twenty_degrees"
-SAMPLE = ROOT / "samples" / f"{SENTENCE}.wav"
-TEXT = SENTENCE.replace("_", " ")
-SILENCE_BEHIND = 1.0
-"""Seconds that ``samples/make`` puts behind a sentence."""
+SAMPLE = ROOT / "samples" / "set_the_bedroom_temperature_to_twenty_degrees.wav"
+TEXT = "it was the best of times, it was the worst of times"
+SPOKEN = (0.8, 4.64)
+"""From where to where a person says that, in seconds of the recording."""
 DEAD = ("--worker-url", "ws://127.0.0.1:9")
 LOCAL = ("--fallback", "local")
 EAR = ("--recognizer", "local")
@@ -32,10 +33,14 @@ def plain(answer: Received) -> str:
 
 
 def sentence() -> bytes:
-    """Return the sentence without the silence behind it."""
-    with wave.open(str(SAMPLE)) as file:
-        assert file.getframerate() == RATE
-        return file.readframes(file.getnframes() - round(SILENCE_BEHIND * RATE))
+    """Return what a person says, up to its last word; the recording is in the ear's package."""
+    with wave.open(str(usable_model().path.parent / "two_cities.wav")) as file:
+        assert file.getparams()[:3] == (1, 2, 3 * RATE)
+        begin, end = (round(second * 3 * RATE) for second in SPOKEN)
+        file.setpos(begin)
+        pcm = file.readframes(end - begin)
+    samples = np.frombuffer(pcm, "<i2").reshape(-1, 3).mean(axis=1)
+    return samples.astype("<i2").tobytes()
 
 
 async def say(server: Process, what: str) -> str:

@@ -125,13 +125,9 @@ def test_text_that_is_late_holds_the_audio_back() -> None:
         turns.heard(chunk(number, 0.9 if number < 40 else 0.0), 0.9 if number < 40 else 0.0)
     assert turns.waiting
     assert [turn.audio_window_end for turn in turns.messages()][-1] == 46 * CHUNK
-    turns.tick()
-    turns.tick()
-    assert not turns.messages()
-    for _ in range(18):
+    for _ in range(20):
         turns.tick()
-    # A sign of life each second, and never the end of the pause itself.
-    assert [turn.audio_window_end for turn in turns.messages()] == [54 * CHUNK, 55 * CHUNK]
+    assert not turns.messages()
     job = turns.job(idle=False)
     assert job is not None
     turns.decoded(job, "late", 1.0)

@@ -38,6 +38,7 @@ HOLDS = {"hold": 500}
 CLOSES = Facts(control=CLOSE_STREAM)
 FORCES = Facts(control=FORCE_END_TURN)
 BLIND = Facts(windows=False)
+TRAILS = Facts(control=CLOSE_STREAM, prompt=False)
 Step = Callable[[Hand], None]
 
 
@@ -161,6 +162,20 @@ ROWS = [
     Row("an assistant's text that stood still for eot_timeout_ms is whole",
         [opens(), talks(4), says("Turn on", 1), says("Turn on", 4), loses()],
         "Turn on", LOST, 4.0, {"eot_timeout_ms": 3000}),
+    Row("but not where the text trails: it is heard again",
+        [opens(TRAILS), talks(4), says("Turn", 1), says("Turn", 4), loses(), opens(TRAILS),
+         turn("Turn on", 4)],
+        "Turn on", TURN, 4.0, {"eot_timeout_ms": 3000}, connects=2),
+    Row("nor does a pause end it once the client has",
+        [opens(TRAILS), talks(2), says("Turn", 1), ends(), says("Turn", 2), quiet(6),
+         says("Turn on", 2), loses(1000)],
+        "Turn on", STOP, 8.0, DICTATES, controls=(CLOSE_STREAM,)),
+    Row("where it thinks for more than 6 s it is lost",
+        [opens(TRAILS), talks(2), says("Turn", 2), talks(6.8), opens(TRAILS), turn("On", 9)],
+        "On", TURN, 8.8, connects=2),
+    Row("and before that it is not",
+        [opens(TRAILS), talks(2), says("Turn", 2), talks(6.2), turn("Turn on", 8)],
+        "Turn on", TURN, 8.2),
     Row("one that stood still for less is heard again",
         [opens(), talks(4), says("Turn on", 1), says("Turn on", 3.9), loses(), opens(), turn("On",
          2)],
@@ -371,6 +386,15 @@ def test_what_is_told_of_endpoints() -> None:
     assert Learnt(0, Fact.DOWN, error=error) in hand.events
     assert Learnt(1, Fact.WORKS) in hand.events
     assert hand.events[-1] == Drop(2, CLOSE_STREAM, pytest.approx(0.96, abs=0.05))
+
+
+@pytest.mark.parametrize(("facts", "heard_again"), [(TRAILS, 3.0), (CLOSES, 1.5)])
+def test_silence_of_one_that_trails_is_no_silence(facts: Facts, heard_again: float) -> None:
+    """Lost before its first text, its audio is heard again from the beginning."""
+    hand = Hand({})
+    for step in (opens(facts), talks(3), says("", 3), loses(), opens(facts)):
+        step(hand)
+    assert hand.sent == pytest.approx(heard_again, abs=0.1)
 
 
 def test_a_control_that_failed_is_told_and_not_used_again() -> None:
