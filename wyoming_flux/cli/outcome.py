@@ -7,7 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 from wyoming_flux.utterance import Trigger
 
@@ -98,14 +98,13 @@ class Display:
             print(text if self._shown else self._label + text, end="", file=self._out, flush=True)
         self._shown += text
 
-    def progress(self, seconds: float) -> None:
-        """Show how far a long recording was heard."""
+    def progress(self, seconds: float, what: Literal["heard", "sent"]) -> None:
+        """Show how far a long recording was heard; where nobody tells, how much of it was sent."""
         if not self._progress_on or not self._length or self._length < LONG:
             return
         share = min(1.0, seconds / self._length)
-        line = (
-            f"{self._label}{_clock(seconds)} of {_clock(self._length)} heard ({int(share * 100)}%)"
-        )
+        far = f"{_clock(seconds)} of {_clock(self._length)} {what} ({int(share * 100)}%)"
+        line = f"{self._label}{far}"
         if line != self._progress:
             self._progress = line
             print(f"\r{line}\x1b[K", end="", file=self._err, flush=True)

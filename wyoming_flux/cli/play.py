@@ -90,6 +90,8 @@ async def play(
         if feeder.done() and not feeder.cancelled() and (fault := feeder.exception()):
             raise fault
         transcript = await answer
+        if watcher.done():
+            watcher.result()  # which never ends but by a fault
         return transcript, player.after_speech_ms
     finally:
         tasks = (feeder, watcher, stopper, answer)
@@ -101,7 +103,10 @@ async def play(
 async def _watch(hearer: Hearer, player: Player, display: Display) -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY)
-        display.progress(player.seconds if hearer.heard is None else hearer.heard)
+        if hearer.heard is None:
+            display.progress(player.seconds, "sent")
+        else:
+            display.progress(hearer.heard, "heard")
 
 
 async def _heard_out(hearer: Hearer, seconds: float) -> None:

@@ -66,6 +66,19 @@ async def test_output_that_nobody_reads(line, start, wav, spoken, at) -> None:
     assert (result.code, result.err) == (1, "")
 
 
+async def test_a_simulator_that_nobody_listens_to(start, run) -> None:
+    """``wyoming-flux simulate … | head -1`` ends with the next thing that it would say."""
+    reading, writing = os.pipe()
+    words = ("simulate", "--recognizer", "script", "--uri", "ws://127.0.0.1:0")
+    simulator = await start(*words, stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        url = (await asyncio.to_thread(said.readline)).split()[-1]
+    await run("check", "--worker-url", url, "--route", "workers-ai")
+    result = await simulator.end()
+    assert (result.code, result.err) == (1, "")
+
+
 async def test_a_server_needs_no_streams(serve, run, flux, wav, spoken) -> None:
     """A server that was started without standard input and output serves."""
     server, uri = await serve(flux.url, redirect="<&- >&-")
