@@ -169,8 +169,9 @@ async def test_endpoint_is_at_fault(
     with patch("wyoming_flux.flux.check.FIRST_MESSAGE_LIMIT", 0.3):
         result = await fill_in(hass, worker_url=broken.url, token=TOKEN)
     assert result["errors"] == errors
-    loud = [record for record in caplog.records if record.levelno > logging.INFO]
-    assert {record.name for record in loud} == {"homeassistant.loader"}
+    loud = {record.name for record in caplog.records if record.levelno > logging.INFO}
+    # asyncio tells of a machine that is busy with other things.
+    assert loud - {"asyncio"} == {"homeassistant.loader"}
     await succeeds(hass, result, worker)
 
 
