@@ -198,3 +198,11 @@ def test_a_long_text_goes_on_on_another_stream(frozen: str, text: str, whole: st
         assert found is not None
         joined = f"{words.without_last(frozen, found[0])} {words.after(text, found[1])}"
         assert joined == whole
+
+
+def test_a_word_that_was_half_heard_when_the_stream_broke_is_said_right() -> None:
+    """What is kept of a long turn loses the words that the next stream hears otherwise."""
+    texts = heard("one two three for")
+    assert texts.restart(RATE, freeze=True, repeats=True) == "one two three for"
+    say(texts, "two three four five", 2.0, end=True)
+    assert texts.answer() == "one two three four five"
