@@ -95,7 +95,7 @@ shut_down() {
     wait 2>/dev/null || true
     # What ran in it takes a moment to go; Docker leaves groups within groups.
     local _
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         ! find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || break
         sleep 0.1
     done
