@@ -76,8 +76,6 @@ BELONGS: Final = {
     ),
     "declare.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),
     "minutes.py": (f"{UNIT}/test_minutes.py",),
-    "names.py": (f"{UNIT}/test_names.py",),
-    "home/dialogue.py": (f"{UNIT}/home/test_dialogue.py",),
     "audio": (
         f"{UNIT}/audio/test_audio_converter.py",
         f"{UNIT}/audio/test_intake.py",

@@ -154,8 +154,30 @@ def test_a_change_during_a_look_is_another_look() -> None:
     dialogue = begun(home)
     sending = dialogue.tick(600)
     assert dialogue.receive(home.change(), 600) == []
-    pump(dialogue, home, sending, 600)
-    assert dialogue.due == 600 + 10
+    pump(dialogue, home, sending, 609)
+    assert dialogue.due == 609 + 2
+    sending = dialogue.tick(611)
+    assert dialogue.receive(home.change(), 611) == []
+    pump(dialogue, home, sending, 611)
+    assert dialogue.due == 611 + 10
+
+
+def test_states_are_what_comes_as_states() -> None:
+    """A change of state before the first states, or somebody else's, is not taken for them."""
+    home = PaperHome()
+    dialogue = Dialogue(TOKEN, 0.0)
+    waiting = [home.hello]
+    while waiting:
+        frame = json.loads(waiting.pop(0))
+        if frame["type"] == "event":
+            number = frame["id"]
+            early = {"id": number, "type": "event", "event": {"c": {"light.lamp": {}}}}
+            other = {"id": number + 7, "type": "event", "event": {"a": {"light.x": {}}}}
+            assert dialogue.receive(json.dumps(early), 0.0) == []
+            assert dialogue.receive(json.dumps(other), 0.0) == []
+        for one in dialogue.receive(json.dumps(frame), 0.0):
+            waiting += home.answer(one)
+    assert dialogue.names == USUAL
 
 
 def test_what_things_do_is_no_change_of_names() -> None:
