@@ -539,7 +539,7 @@ class Machine:
         trigger = trigger or self._source.ended or Trigger.AUDIO_STOP
         text = self._texts.answer(with_open=with_open)
         missing = self._texts.gaps
-        if trigger is Trigger.DAILY_LIMIT:
+        if trigger in (Trigger.DAILY_LIMIT, Trigger.NO_AUDIO):
             missing += self._source.cut / self._rate
         self._show(self._partials.finish(text))
         self._conclude(text, trigger, missing, None)

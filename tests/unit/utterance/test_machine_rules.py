@@ -84,6 +84,10 @@ ROWS = [
     Row("while much is owed the client is not called silent, but Flux stalled",
         [opens(), at_once(1.2), says("Turn", 1), at_once(3), quiet(2.6), opens(), quiet(9)],
         "Turn", LOST, 8.0, missing=3.2, error=FluxTimeout, connects=3),
+    Row("what a client says that was taken for gone, before the answer, is missing",
+        [opens(), talks(1), says("Turn on", 0.9), quiet(3.3), talks(0.5), turn("Turn on", 1.0),
+         quiet(1)],
+        "Turn on", NO_AUDIO, 4.8, missing=0.5),
     # Rule 2: draining.
     Row("an end of turn that covers the client's audio ends it",
         [opens(), talks(1), ends(), turn("Turn on", 0.92), quiet(1)],
