@@ -1,7 +1,6 @@
 """Serving Wyoming on the network from inside Home Assistant, spoken to by wyoming's own client."""
 
 import asyncio
-import logging
 import socket
 from unittest.mock import patch
 
@@ -16,6 +15,8 @@ from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.info import Describe, Info
+
+from tests.support.said_aloud import said_aloud
 
 SENTENCE = "turn on the living room light"
 FORMAT = {"rate": 16000, "width": 2, "channels": 1}
@@ -40,15 +41,6 @@ async def speak(client: AsyncTcpClient, pcm: bytes, *, end: bool = True) -> None
         await client.write_event(chunk.event())
     if end:
         await client.write_event(AudioStop().event())
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what anybody said aloud, but for the notice about custom integrations."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.WARNING and record.name != "homeassistant.loader"
-    ]
 
 
 def listens(port: int) -> bool:
@@ -98,7 +90,7 @@ async def test_client_on_the_network(
     await eventually(lambda: entry.runtime_data.usage.seconds > 1.5)
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert not listens(unused_tcp_port)
-    assert warnings(caplog) == []
+    assert said_aloud(caplog.records) == []
 
 
 async def test_names_of_the_home_serve_the_network_too(
@@ -166,7 +158,7 @@ async def test_port_in_use(
         await eventually(lambda: not ir.async_get(hass).issues)
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert not listens(port)
-    assert len(warnings(caplog)) == 1
+    assert len(said_aloud(caplog.records)) == 1
 
 
 async def test_unloaded_while_the_port_is_in_use(hass: HomeAssistant, worker, set_up) -> None:
@@ -203,4 +195,4 @@ async def test_ended_in_the_middle_of_a_turn(
         await hass.async_block_till_done()
     await eventually(lambda: worker.connections[-1].closed_by_client)
     assert not listens(unused_tcp_port)
-    assert warnings(caplog) == []
+    assert said_aloud(caplog.records) == []

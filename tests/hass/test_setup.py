@@ -1,7 +1,6 @@
 """Setting an entry up, in every state the endpoint can be in, and taking it down again."""
 
 import asyncio
-import logging
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -17,6 +16,7 @@ from pytest_homeassistant_custom_component.common import (
     async_fire_time_changed,
 )
 
+from tests.support.said_aloud import said_aloud
 from wyoming_flux import errors
 from wyoming_flux.simulator import faults
 
@@ -30,15 +30,6 @@ def available(hass: HomeAssistant) -> bool:
     return hass.states.get(ENGINE).state != "unavailable"
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what anybody said aloud, but for the notice about custom integrations."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.WARNING and record.name != "homeassistant.loader"
-    ]
-
-
 async def test_entry_is_set_up_and_unloaded(
     hass: HomeAssistant, worker, set_up, caplog: pytest.LogCaptureFixture, eventually
 ) -> None:
@@ -50,7 +41,7 @@ async def test_entry_is_set_up_and_unloaded(
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert entry.state is ConfigEntryState.NOT_LOADED
     await eventually(lambda: worker.connections[0].closed_by_client)
-    assert warnings(caplog) == []
+    assert said_aloud(caplog.records) == []
 
 
 async def test_device(hass: HomeAssistant, worker, set_up) -> None:
@@ -137,7 +128,7 @@ async def test_failure_carries_the_request_id(
     await hear(audio.microphone(audio.tone(1)))
     found = entry.runtime_data.health.last_request_id
     assert found
-    assert f"(request {found})" in warnings(caplog)[0]
+    assert f"(request {found})" in said_aloud(caplog.records)[0]
 
 
 async def test_options_that_no_longer_work(hass: HomeAssistant, worker, set_up) -> None:
@@ -162,12 +153,12 @@ async def test_endpoint_is_down_at_start(
     entry = await set_up(f"{url}/")
     assert entry.state is ConfigEntryState.LOADED
     assert not available(hass)
-    assert len(warnings(caplog)) == 1
+    assert len(said_aloud(caplog.records)) == 1
     await start_worker(uri=url)
     result = await hear(audio.microphone(audio.tone(1.6)))
     assert result.text == SENTENCE
     assert available(hass)
-    assert len(warnings(caplog)) == 1
+    assert len(said_aloud(caplog.records)) == 1
 
 
 async def test_endpoint_comes_back_unnoticed(
@@ -210,7 +201,7 @@ async def test_ended_in_the_middle_of_a_turn(
     assert await turn == FAILED
     await hass.async_block_till_done()
     await eventually(lambda: worker.connections[1].closed_by_client)
-    assert warnings(caplog) == []
+    assert said_aloud(caplog.records) == []
     if how == "stop":
         # What comes after is refused, not begun.
         assert await hear(audio.microphone()) == FAILED
@@ -240,7 +231,7 @@ async def test_token_fails_later(
         await hass.async_block_till_done()
     assert len(list(entry.async_get_active_flows(hass, {SOURCE_REAUTH}))) == 1
     assert len([event for event in prompts if event.data["action"] == "create"]) == 1
-    assert len(warnings(caplog)) == 1
+    assert len(said_aloud(caplog.records)) == 1
     assert not available(hass)
 
     (flow,) = hass.config_entries.flow.async_progress()
@@ -258,10 +249,10 @@ async def test_bad_network_is_said_once(
     health = (await set_up(worker)).runtime_data.health
     for error in (errors.Unreachable("a"), errors.FluxTimeout("b"), errors.ConnectionLost("c")):
         health.failed(error)
-    assert len(warnings(caplog)) == 1
+    assert len(said_aloud(caplog.records)) == 1
     health.succeeded()
     health.failed(errors.Unreachable("d"))
-    assert len(warnings(caplog)) == 2
+    assert len(said_aloud(caplog.records)) == 2
 
 
 async def test_ten_turns_a_reload_and_a_stop_are_quiet(
@@ -275,7 +266,7 @@ async def test_ten_turns_a_reload_and_a_stop_are_quiet(
     assert await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     await hass.async_stop()
-    assert warnings(caplog) == []
+    assert said_aloud(caplog.records) == []
     assert all(connection.mistakes == [] for connection in worker.connections)
 
 

@@ -249,6 +249,39 @@ def _for_connection(fault: Fault, number: int) -> Fault:
     return dataclasses.replace(fault, connection=number)
 
 
+@given(
+    loss=losses,
+    runs=st.lists(st.tuples(st.integers(1, 4), st.floats(0.1, 2.5)), min_size=1, max_size=3),
+    lead=st.floats(0.1, 3),
+    behaviour=behaviours,
+)
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_one_lost_connection_loses_no_word(
+    run_virtual: Virtual,
+    memory_connector: Any,
+    loss: Fault,
+    runs: list[tuple[int, float]],
+    lead: float,
+    behaviour: Behaviour,
+) -> None:
+    """A connection lost once, at any time: the answer has all words of a dictation, each once."""
+    parts: list[tuple[str, float]] = [("silence", lead)]
+    for count, pause in runs:
+        parts += [("words", float(count)), ("silence", pause)]
+    speech = Speech(tuple(parts))
+    behaviour = dataclasses.replace(behaviour, stops=True, leaves=None, gap=(0.0, 0.0))
+    connector = memory_connector(recognizer="coded", faults=[_for_connection(loss, 1)])
+    ending: Ending = run_virtual(
+        lambda: take(connector, speech, behaviour, UtteranceSettings(answer_on="audio-stop"))
+    )
+    assert isinstance(ending.outcome, Transcript), ending.outcome
+    assert ending.outcome.text.split() == speech.words
+    assert not ending.outcome.missing
+
+
 @pytest.mark.parametrize("kind", ["one endless turn", "silence", "Flux takes no audio"])
 def test_memory_of_a_long_turn(run_virtual: Virtual, memory_connector: Any, kind: str) -> None:
     """Ten minutes of audio, sent as fast as they are taken: what is kept stays below 5 MB."""
