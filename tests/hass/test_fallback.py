@@ -162,6 +162,38 @@ async def test_second_flux(
     assert entry.runtime_data.usage.seconds > 0
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.Refuse(status=401, code="10000"),
+        faults.Refuse(status=302, location="https://x.cloudflareaccess.com/login", body=""),
+        faults.Refuse(status=426, body=""),
+        faults.Refuse(status=503),
+        faults.Refuse(status=500, code="5030"),
+        faults.ConnectLate(seconds=60),
+        faults.ConnectedLate(seconds=60),
+        faults.Drop(code=1006, on="connected"),
+        faults.Drop(code=1011, after=1.0),
+        faults.ErrorMessage(after=1.0),
+        faults.Stall(after=1.0),
+        faults.Garbage(kind="binary", after=0.5),
+        faults.SlowReader(rate=0.0, after=0.5),
+    ],
+    ids=repr,
+)
+async def test_no_fault_ends_without_text(
+    hass: HomeAssistant, worker, set_up, audio, hear, speech, local: LocalEngine, fault
+) -> None:
+    """Whatever is wrong with Flux at each attempt, the sentence is heard once and as a whole."""
+    await set_up(worker, {"fallback_entity": LOCAL})
+    worker.faults.append(fault)
+    result = await hear(audio.microphone(speech))
+    assert result.text in ("what the home heard", SENTENCE)
+    if result.text != SENTENCE:
+        ((_, heard),) = local.heard
+        assert speech[16000:48000] in heard
+
+
 async def test_fallback_fails_as_well(
     hass: HomeAssistant, worker, set_up, audio, hear, speech, local: LocalEngine
 ) -> None:
