@@ -102,6 +102,6 @@ async def test_no_sentence_waits_for_it(behaviour: Behaviour, tmp_path: Path) ->
             cpu = server.cpu_seconds / (time.monotonic() - began)
             print(f"{behaviour.__name__}: {cpu:.0%} of a core")
             assert cpu < 0.2
-        if behaviour is flood:
-            terms = [value for name, value in flux.connections[-1].query if name == "keyterm"]
-            assert "Lamp 1" in terms
+            if behaviour is flood:
+                # More than is taken still waits: all through, it was one.
+                assert any(one.transport.get_write_buffer_size() for one in home.connections)
