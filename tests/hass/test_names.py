@@ -13,6 +13,7 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.wyoming_flux.names import SETTLE, collect
+from tests.support.paper_home import USUAL
 
 ASSISTANT = "conversation"
 
@@ -58,15 +59,7 @@ async def home(hass: HomeAssistant) -> MockConfigEntry:
 
 async def test_names_of_a_home(hass: HomeAssistant, home: MockConfigEntry) -> None:
     """What is exposed, with and without the device's name, its aliases, its area and floor."""
-    assert collect(hass) == (
-        "Kitchen",
-        "Galley",
-        "Ground floor",
-        "Incubi lamp",
-        "Reading light",
-        "Ecobee Boost mode",
-        "Boost mode",
-    )
+    assert collect(hass) == USUAL
 
 
 @pytest.mark.parametrize(("own", "short"), [("Ecobee fan", "fan"), ("Ecobee", None)])

@@ -5,6 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 TOKEN: Final = "long-lived-access-token"
+USUAL: Final = (
+    "Kitchen",
+    "Galley",
+    "Ground floor",
+    "Incubi lamp",
+    "Reading light",
+    "Ecobee Boost mode",
+    "Boost mode",
+)
+"""The names of the home that ``tests/hass/test_names.py`` has, and ``tests/unit/home`` on paper."""
 Frame = dict[str, Any]
 
 

@@ -17,7 +17,6 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from wyoming_flux import __version__
 from wyoming_flux.errors import (
     CertificateInvalid,
     ConnectionLost,
@@ -29,7 +28,7 @@ from wyoming_flux.errors import (
     one_line,
     os_reason,
 )
-from wyoming_flux.websocket import QUIET, Connect
+from wyoming_flux.websocket import CLOSE_TIMEOUT, Connect
 
 from .dial import Dialler
 from .endpoint import Endpoint
@@ -40,7 +39,6 @@ from .refusal import REQUEST_IDS, refusal
 WORKER_HEADER: Final = "x-wyoming-flux-worker"
 """Response header by which our Worker says that it honours parameters."""
 
-_CLOSE_TIMEOUT: Final = 1.0
 _LONGEST_BODY: Final = 4096
 _MAX_MESSAGE: Final = 1 << 20
 _MAX_QUEUE: Final = 64
@@ -140,7 +138,7 @@ class FluxConnection:
             self._told = False
             _LOGGER.debug("%s: we close", self._name)
         try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._websocket.close()
         except TimeoutError:
             pass  # the abort below ends it
@@ -181,8 +179,7 @@ async def open_connection(
 ) -> FluxConnection:
     """Open a WebSocket to ``url``; to be bounded by the caller.
 
-    No compression (audio does not shrink, and it costs CPU on both sides), no proxy from the
-    environment, no redirects. Raises subclasses of :class:`EndpointError` alone; no message of
+    Raises subclasses of :class:`EndpointError` alone; no message of
     theirs holds the token.
     """
     options: dict[str, Any] = {"ssl": ssl_context} if endpoint.secure else {}
@@ -192,16 +189,10 @@ async def open_connection(
             url,
             sock=await dialler.connect(),
             additional_headers=endpoint.request_headers(),
-            user_agent_header=f"wyoming-flux/{__version__}",
-            compression=None,
-            proxy=None,
-            open_timeout=None,
-            close_timeout=_CLOSE_TIMEOUT,
             # Deadlines on Flux's own messages tell more than pings, which Cloudflare answers.
             ping_interval=None,
             max_size=_MAX_MESSAGE,
             max_queue=_MAX_QUEUE,
-            logger=QUIET,
             **options,
         )
     except (OSError, WebSocketException, ValueError, EOFError) as err:

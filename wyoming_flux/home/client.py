@@ -17,10 +17,9 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from wyoming_flux import __version__
 from wyoming_flux.address import home_assistant_url
 from wyoming_flux.errors import os_reason
-from wyoming_flux.websocket import QUIET, Connect
+from wyoming_flux.websocket import Connect
 
 from .dialogue import PATIENCE, Dialogue, HomeFault, not_home_assistant
 
@@ -39,7 +38,6 @@ _MAX_QUEUE: Final = 4
 _BURST: Final = 50
 _REST: Final = 0.05
 """So many frames, then so many seconds without: a flood takes no more of the loop than that."""
-_CLOSE_TIMEOUT: Final = 1.0
 _TOO_BIG: Final = 1009
 _WAIT: Final = "Look whether it runs, and whether that is its address; it is asked again."
 
@@ -122,14 +120,8 @@ class HomeAssistant:
             async with asyncio.timeout(PATIENCE):
                 return await Connect(
                     self._url,
-                    user_agent_header=f"wyoming-flux/{__version__}",
-                    compression=None,
-                    proxy=None,
-                    open_timeout=None,
-                    close_timeout=_CLOSE_TIMEOUT,
                     max_size=MAX_MESSAGE,
                     max_queue=_MAX_QUEUE,
-                    logger=QUIET,
                     happy_eyeballs_delay=0.25,
                     **options,
                 )

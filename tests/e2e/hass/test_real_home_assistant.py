@@ -32,6 +32,15 @@ async def switch_off(home_assistant: Any) -> None:
     await home_assistant.wait_state(LIGHT, "off")
 
 
+async def speak_to_server(home_assistant: Any, stage: Any, uri: str) -> Any:
+    """Add a Wyoming server to core's own integration, and say the sample to an assistant of it."""
+    port = int(uri.rpartition(":")[2])
+    entry = await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
+    async with home_assistant.websocket() as socket:
+        pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
+        return await stage.run_pipeline(socket, pipeline, stage.sample())
+
+
 async def test_our_entity_for_a_day(start, stage, worker) -> None:
     """Set-up, ten commands, a reload, other options, a stop: the light obeys, the log is quiet."""
     home_assistant = await start()
@@ -96,11 +105,7 @@ async def test_core_wyoming_on_our_server(start, stage, worker) -> None:
     await server.start()
     try:
         home_assistant = await start()
-        port = int(server.uri.rpartition(":")[2])
-        entry = await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
-        async with home_assistant.websocket() as socket:
-            pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
-            run = await stage.run_pipeline(socket, pipeline, stage.sample())
+        run = await speak_to_server(home_assistant, stage, server.uri)
         assert (run.text, run.speech) == (stage.SENTENCE, "Turned on the light")
         assert "stt-vad-end" not in run.times
         await home_assistant.wait_state(LIGHT, "on")
@@ -117,11 +122,7 @@ async def test_ear_of_this_machine_as_the_first_engine(start, stage, tmp_path: P
     """A fresh Home Assistant and ``serve --local``, no account, no network: the light goes on."""
     async with await Process.serve("--local", home=tmp_path) as server:
         home_assistant = await start()
-        port = int(server.uri.rpartition(":")[2])
-        entry = await home_assistant.add_entry("wyoming", {"host": "127.0.0.1", "port": port})
-        async with home_assistant.websocket() as socket:
-            pipeline = await stage.make_pipeline(socket, await stage.engine_of(socket, entry))
-            run = await stage.run_pipeline(socket, pipeline, stage.sample())
+        run = await speak_to_server(home_assistant, stage, server.uri)
         print(f"{run.latency_ms:.0f} ms after the last word")
         assert (run.text, run.speech) == ("Turn on the living room light.", "Turned on the light")
         assert "endpoint local" in await server.wait_for(r"(Utterance 1: .*)")

@@ -147,7 +147,7 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
 
 async def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers the close does not hold us up."""
-    monkeypatch.setattr("wyoming_flux.flux.connection._CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("wyoming_flux.flux.connection.CLOSE_TIMEOUT", 0.05)
     async with Simulator(faults=[parse("slow-reader")]) as simulator:
         connector = Connector(Endpoint.from_url(simulator.url, route="workers-ai"))
         connection = await connector.connect(FluxSettings())

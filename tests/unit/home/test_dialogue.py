@@ -8,19 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.paper_home import TOKEN, PaperHome, entity
+from tests.support.paper_home import TOKEN, USUAL, PaperHome, entity
 from wyoming_flux.home.dialogue import Dialogue, HomeFault, names_of
-
-USUAL = (
-    "Kitchen",
-    "Galley",
-    "Ground floor",
-    "Incubi lamp",
-    "Reading light",
-    "Ecobee Boost mode",
-    "Boost mode",
-)
-"""What the integration makes of the same home (``tests/hass/test_names.py``)."""
 
 
 def pump(dialogue: Dialogue, home: PaperHome, sending: list[str], now: float) -> None:
