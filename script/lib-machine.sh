@@ -33,11 +33,27 @@ copy_repository() {
     git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory "$1"
 }
 
-# commands_of HEADING: the first block of commands under it in docs/install.md. Flux is the simulator, which
-# plays Workers AI.
+# commands_of HEADING: the first block of commands under it in docs/install.md, for the account of play_cloudflare.
 commands_of() {
     awk -v heading="## $1" '$0 == heading { on = 1 } on && /^```/ { if (n++) exit; next } n' docs/install.md \
-        | sed "s#https://flux.<account>.workers.dev#ws://$2:8787#"
+        | sed "s#<account>#someone#"
+}
+
+# play_cloudflare ADDRESS: Cloudflare's names lead there in the machine, and a stand-in of its API answers, and of the
+# Worker that is uploaded, with a simulated Flux. The machine trusts it.
+play_cloudflare() {
+    local folder=$MACHINE.cloudflare
+    rm -rf "$folder"
+    mkdir "$folder"
+    nsenter --target "$(first_process)" --net .venv/bin/python -m tests.support.workers_dev "$folder" &
+    cloudflare=$!
+    until [ -e "$folder/ca.pem" ]; do
+        kill -0 "$cloudflare" || die "the stand-in of Cloudflare ended"
+        sleep 0.1
+    done
+    cp "$folder/ca.pem" "$MACHINE/usr/local/share/ca-certificates/stand-in.crt"
+    inside update-ca-certificates >/dev/null 2>&1
+    echo "$1 api.cloudflare.com flux.someone.workers.dev" >>"$MACHINE/etc/hosts"
 }
 
 # boot: starts MACHINE, until this script ends. It has a network of its own, with a way out.
@@ -83,7 +99,7 @@ boot() {
             exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --show-status=0 --log-target=journal
         "
     ) >"$MACHINE.log" 2>&1 &
-    outer=$! slirp=''
+    outer=$! slirp='' cloudflare=''
     trap shut_down EXIT
     until first_process >/dev/null; do kill -0 "$outer" || die "it did not boot: $(cat "$MACHINE.log")"; done
     slirp4netns --configure --mtu=1500 "$(first_process)" tap0 >>"$MACHINE.log" 2>&1 &
@@ -91,7 +107,7 @@ boot() {
 }
 
 shut_down() {
-    kill -9 "$outer" ${slirp:+"$slirp"} 2>/dev/null || true
+    kill -9 "$outer" ${slirp:+"$slirp"} ${cloudflare:+"$cloudflare"} 2>/dev/null || true
     wait 2>/dev/null || true
     # What ran in it takes a moment to go; Docker leaves groups within groups.
     local _

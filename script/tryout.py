@@ -165,6 +165,9 @@ def _supervisor(told: list[tuple[str, str, Any]]) -> Iterator[None]:
     """Stand in for the Supervisor on loopback; *told* gets path, authorization and body."""
 
     class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing: what is asked for names of the home is not answered here."""
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             told.append((self.path, self.headers["Authorization"], body))

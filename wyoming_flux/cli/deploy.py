@@ -4,6 +4,7 @@ import argparse
 import getpass
 import http.client
 import os
+import shutil
 import sys
 import threading
 import time
@@ -248,6 +249,13 @@ def _exchange(request: Request, api_token: str) -> Answer:
         return Answer(0, os_reason(error).encode())
 
 
+def _command_of(program: str) -> str | None:
+    """Return how a person types a program's name here, None if it is not installed."""
+    if shutil.which(program):
+        return program
+    return sys.argv[0] if Path(sys.argv[0]).name == program else None
+
+
 def _report(deployed: Deployed, token_file: Path) -> int:
     print(f"{'Made' if deployed.created else 'Updated'}: {deployed.url}")
     if deployed.token is not None:
@@ -255,9 +263,10 @@ def _report(deployed: Deployed, token_file: Path) -> int:
     else:
         print("Its token stays, and cannot be read there; --new-token makes another.")
     print("The API token is not needed any more: it can be deleted on Cloudflare's page.")
-    print("Next, to see that it hears:")
-    path = token_file if token_file.exists() else "PATH"
-    print(f"  wyoming-flux check --worker-url {deployed.url} --token-file {path}")
+    if check := _command_of(options.PROGRAM):
+        print("Next, to see that it hears:")
+        path = token_file if token_file.exists() else "PATH"
+        print(f"  {check} check --worker-url {deployed.url} --token-file {path}")
     if deployed.answers:
         return 0
     return options.failed(

@@ -30,7 +30,6 @@ def lines(section: str) -> int:
 
 ADD_CHOOSE_SPEAK = 3
 A_COPY = 1
-THE_WORKER = 1
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ THE_WORKER = 1
             numbered("The integration, before it is published"),
             numbered("The Home Assistant app"),
             A_COPY + lines("A service on Raspberry Pi or any Linux") + ADD_CHOOSE_SPEAK,
-            A_COPY + THE_WORKER + lines("Docker") + ADD_CHOOSE_SPEAK,
+            A_COPY + lines("Docker") + ADD_CHOOSE_SPEAK,
             A_COPY + lines("The command line alone"),
         ]
     ),

@@ -62,6 +62,8 @@ class Account:
     """Where the Workers of this account answer, None while they do not."""
     port: int = 0
     ca: Path | None = None
+    tls: ssl.SSLContext | None = None
+    """For another port of the same hosts, while it runs."""
     _served: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, happened: Callable[[], bool]) -> None:
@@ -75,7 +77,7 @@ class Account:
         authority = trustme.CA()
         self.ca = folder / "ca.pem"
         authority.cert_pem.write_to_path(str(self.ca))
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls = tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("api.cloudflare.com", "*.someone.workers.dev").configure_cert(tls)
         account = self
 

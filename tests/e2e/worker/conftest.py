@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -320,11 +320,14 @@ async def ours(account: Account, tmp_path: Path) -> AsyncIterator[Callable[..., 
     running: list[asyncio.subprocess.Process] = []
 
     async def run(
-        *options: str, stdin: int = asyncio.subprocess.DEVNULL, **env: str
+        *options: str,
+        stdin: int = asyncio.subprocess.DEVNULL,
+        called: Sequence[str] = (sys.executable, "-m", "wyoming_flux"),
+        **env: str,
     ) -> asyncio.subprocess.Process:
         given = () if stdin >= 0 or env else ("--api-token-file", str(key))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "wyoming_flux", "deploy", *given, *options),
+            *(*called, "deploy", *given, *options),
             cwd=tmp_path,
             env={
                 "PATH": os.environ["PATH"],

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect
 
 from tests.e2e.worker.account import ID, PREFIX, Account, upload
 from tests.e2e.worker.conftest import API_TOKEN
+from tests.support.workers_dev import Uploaded
 from wyoming_flux import __version__
 
 if TYPE_CHECKING:
@@ -88,6 +90,31 @@ async def test_deployed_for_real(
     assert "is there already" in err
     assert len(account.changes) == changed
     assert path.read_text().strip() == token
+
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "shown"),
+    [
+        ((sys.executable, "-S", "-m", "wyoming_flux"), "/usr/bin", None),
+        ((f"{BIN}/wyoming-flux",), "/usr/bin", f"{BIN}/wyoming-flux"),
+        ((f"{BIN}/wyoming-flux",), str(BIN), "wyoming-flux"),
+    ],
+    ids=["a copy", "an environment", "installed"],
+)
+async def test_what_comes_next(
+    account: Account, ours: Ours, called: tuple[str, ...], path: str, shown: str | None
+) -> None:
+    """A copy deploys with nothing installed; what is shown as the next command can be typed."""
+    async with Uploaded(account) as worker:
+        account.worker_port = worker.port
+        env = {"PATH": path, "CLOUDFLARE_API_TOKEN": API_TOKEN}
+        code, out, err = await ended(await ours(called=called, **env))
+    assert (code, err) == (0, "")
+    found = re.search(r"(?m)^  (\S+) check --worker-url https://flux\.someone\.workers\.dev ", out)
+    assert (found and found[1]) == shown
 
 
 async def test_foreign_worker_is_left_alone(account: Account, ours: Ours) -> None:
