@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from wyoming.event import Event
 
-from tests.bench.soak import Plan, Soak, Verdict, plans, soak
+from tests.bench.soak import soak
+from tests.bench.soak_plan import Plan, plans
+from tests.bench.soak_verdict import Verdict
 from tests.unit.faults.matrix import TROUBLES, Client
 from wyoming_flux.utterance.record import read
 from wyoming_flux.utterance.replay import differences
@@ -29,7 +31,7 @@ def test_what_went_wrong_leaves_its_records(
     assert soak(turns=8, at_once=8, seed=10, speed=1.0).records == ""
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr("tests.bench.soak.LATE", -100.0)
-    monkeypatch.setattr("tests.bench.soak.MOST_RECORDS", 3)
+    monkeypatch.setattr("tests.bench.soak_verdict.MOST_RECORDS", 3)
     verdict = soak(turns=8, at_once=8, seed=10, speed=1.0)
     assert len(verdict.wrong) > 3
     assert verdict.records in str(verdict)
@@ -61,7 +63,7 @@ def test_the_verdict_notices(answer: Event | None, field: str) -> None:
     """No answer, too few words, an error without a reason, foreign and repeated words are told."""
     plan = Plan(1, ("w0-1", "w1-1"), 0.1, 0.4, Client.STOPS_FIRST, None, (0.0,), 0.0)
     verdict = Verdict()
-    Soak(verdict, [plan], port=0).judge(plan, answer)
+    verdict.judge(plan, answer)
     assert len(getattr(verdict, field)) == 1
     assert not verdict.good
 
@@ -71,9 +73,10 @@ def test_the_verdict_accepts_what_a_fault_explains() -> None:
     trouble = next(one for one in TROUBLES if one.name == "dropped always (1006)")
     plan = Plan(1, ("w0-1", "w1-1"), 0.1, 0.4, Client.STOPS_FIRST, trouble, (0.0,), 0.0)
     verdict = Verdict()
-    one = Soak(verdict, [plan], port=0)
-    one.judge(plan, Event("error", {"code": "connection-lost", "text": "x"}))
-    one.judge(plan, Event("transcript", {"text": "w0-1"}))
-    one.judge(dataclasses.replace(plan, trouble=None), Event("transcript", {"text": "w0-1 w1-1"}))
+    verdict.judge(plan, Event("error", {"code": "connection-lost", "text": "x"}))
+    verdict.judge(plan, Event("transcript", {"text": "w0-1"}))
+    verdict.judge(
+        dataclasses.replace(plan, trouble=None), Event("transcript", {"text": "w0-1 w1-1"})
+    )
     assert verdict.good
     assert (verdict.errors.total(), verdict.first_words, verdict.right) == (1, 1, 1)
