@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
@@ -303,7 +303,9 @@ def accepted() -> dict[str, set[str]]:
     return found
 
 
-def judge(file: str, lines: set[int] | None, until: float, known: set[str]) -> tuple[int, int]:
+def judge(
+    file: str, lines: Container[int] | None, until: float, known: set[str]
+) -> tuple[int, int]:
     """Try all changes of a file; print those that live. Return how many, and how many live."""
     path, tests = ROOT / file, tests_of(file)
     began = time.monotonic()
@@ -340,15 +342,18 @@ def judge(file: str, lines: set[int] | None, until: float, known: set[str]) -> t
 def main() -> int:
     """Judge files; 0 if nothing lives that is not accepted."""
     parser = argparse.ArgumentParser(prog="script/mutate")
-    parser.add_argument("files", nargs="*")
+    parser.add_argument("files", nargs="*", metavar="FILE[:LINE]", help="of it, or from a line on")
     parser.add_argument("--changed", action="store_true")
     parser.add_argument("--minutes", type=float, default=60.0)
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ["HYPOTHESIS_PROFILE"] = "mutate"
-    wanted: dict[str, set[int] | None] = dict.fromkeys(options.files)
+    wanted: dict[str, Container[int] | None] = {}
+    for one in options.files:
+        file, _, line = one.partition(":")
+        wanted[file] = range(int(line), sys.maxsize) if line else None
     if options.changed:
-        wanted = {file: lines for file, lines in changed_lines().items() if _decides(file)}
+        wanted |= {file: lines for file, lines in changed_lines().items() if _decides(file)}
     elif not wanted:
         every = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / PRODUCT).rglob("*.py"))
         wanted = dict.fromkeys(file for file in every if _decides(file))

@@ -106,7 +106,7 @@ class Intake:
 
     async def _convert(self, pcm: bytes) -> bytes:
         source = self._reader.format
-        if not pcm or source is None:
+        if source is None:
             return b""
         if self._converter is None:
             if source.matches(self._sample_rate):

@@ -40,11 +40,11 @@ class Level:
         """Take the next audio, of any length, the last of which was spoken *now*."""
         self._waiting += pcm
         whole = len(self._waiting) - len(self._waiting) % self._size
-        for end in range(self._size, whole + 1, self._size):
-            peak = _peak(self._waiting[end - self._size : end], self._source.width)
+        for at in range(0, whole, self._size):
+            peak = _peak(self._waiting[at : at + self._size], self._source.width)
             self._loudest = max(self._loudest, peak)
             if peak > max(FLOOR, self._loudest // RELATIVE):
-                after = (len(self._waiting) - end) / self._source.bytes_per_second
+                after = (len(self._waiting) - at - self._size) / self._source.bytes_per_second
                 self.spoke_at = now - after
         del self._waiting[:whole]
 
@@ -56,7 +56,7 @@ def _peak(pcm: bytearray, width: int) -> int:
     else:
         upper = bytearray(2 * (len(pcm) // width))
         upper[1::2] = pcm.translate(_SIGNED) if width == 1 else pcm[width - 1 :: width]
-        if width > 2:
+        if width != 1:
             upper[0::2] = pcm[width - 2 :: width]
     samples = memoryview(upper).cast("h")[::_EACH]
     return max(abs(max(samples)), abs(min(samples)))

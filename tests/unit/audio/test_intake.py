@@ -87,5 +87,8 @@ def test_only_a_wav_will_do() -> None:
 def test_a_reader_tells_what_was_promised() -> None:
     """The length in the header, and when all of it was given; what follows is no audio."""
     reader = PcmReader(MONO)
-    assert reader.feed(wav_of(PCM, MONO) + b"LIST") == PCM
+    assert not reader.complete
+    assert reader.feed(wav_of(PCM, MONO)[:-2]) == PCM[:-2]
+    assert not reader.complete
+    assert reader.feed(PCM[-2:] + b"LIST") == PCM[-2:]
     assert (reader.announced, reader.complete, reader.format) == (len(PCM), True, MONO)

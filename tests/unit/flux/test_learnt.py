@@ -2,7 +2,7 @@
 
 import pytest
 
-from wyoming_flux.flux.learnt import Facts, Learnt, reductions
+from wyoming_flux.flux.learnt import EndpointMemory, Facts, reductions
 from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 
 DAY = 24 * 3600.0
@@ -12,9 +12,18 @@ SOFA = ("keyterm", "sofa")
 NOTHING: frozenset[tuple[str, str]] = frozenset()
 
 
-def deepgram() -> Learnt:
+def test_who_tells_text_at_once_settles() -> None:
+    """Only where text keeps up with the audio does its standing still mean anything."""
+    told = [
+        Facts(partial=one, prompt=other).settles for one in (True, False) for other in (True, False)
+    ]
+    assert told == [True, False, False, False]
+    assert Facts().settles
+
+
+def deepgram() -> EndpointMemory:
     """Return what is known of an endpoint with two candidates: nothing."""
-    return Learnt((FORCE_END_TURN, CLOSE_STREAM))
+    return EndpointMemory((FORCE_END_TURN, CLOSE_STREAM))
 
 
 def test_nothing_is_believed_at_first() -> None:
@@ -22,7 +31,7 @@ def test_nothing_is_believed_at_first() -> None:
     assert deepgram().facts(0) == Facts(
         control=None, candidate=FORCE_END_TURN, windows=True, partial=True
     )
-    assert Learnt((CLOSE_STREAM,)).facts(0).candidate == CLOSE_STREAM
+    assert EndpointMemory((CLOSE_STREAM,)).facts(0).candidate == CLOSE_STREAM
 
 
 def test_a_proven_control_ends_the_search() -> None:
@@ -47,7 +56,7 @@ def test_a_refused_control_is_not_tried_for_a_day() -> None:
 
 def test_a_control_that_fails_later_is_no_longer_believed() -> None:
     """A build can change under us: the last word counts, either way."""
-    learnt = Learnt((CLOSE_STREAM,))
+    learnt = EndpointMemory((CLOSE_STREAM,))
     learnt.prove(CLOSE_STREAM, 0)
     learnt.disprove(CLOSE_STREAM, 5)
     assert learnt.facts(6) == Facts()
@@ -137,7 +146,7 @@ def test_reductions(names: list[str]) -> None:
 
 def test_a_proof_ends_an_older_refusal_for_good() -> None:
     """Once it was proven, the refusal before it does not come back when the proof expires."""
-    learnt = Learnt((CLOSE_STREAM,))
+    learnt = EndpointMemory((CLOSE_STREAM,))
     learnt.disprove(CLOSE_STREAM, 100)
     learnt.prove(CLOSE_STREAM, 50)
     assert learnt.facts(50 + DAY).candidate == CLOSE_STREAM

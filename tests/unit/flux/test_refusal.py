@@ -52,6 +52,7 @@ def deepgram(code: str, message: str = "m") -> dict[str, Any]:
         (429, workers_ai(3036), "quota", False),
         (429, workers_ai(4006), "quota", False),
         (429, {"internalCode": 0, "message": "4006: you have used up ..."}, "quota", False),
+        (429, workers_ai(3040, "AiError: 3036: not this one"), "unreachable", True),
         (429, workers_ai(3040), "unreachable", True),
         (429, workers_ai(3021), "unreachable", True),
         (403, workers_ai(5035), "payment", False),
@@ -105,17 +106,22 @@ def deepgram(code: str, message: str = "m") -> dict[str, Any]:
         (429, "error code: 1027", "quota", False),
         (404, "error code: 1042", "endpoint-not-found", False),
         (403, "<html>Forbidden</html>", "refused", False),
+        (403, '<span class="cf-error-code">1027</span>', "quota", False),
         (401, "", "auth", False),
         (402, "", "payment", False),
         (404, "<html>404</html>", "endpoint-not-found", False),
+        (410, "", "endpoint-not-found", False),
         (405, "", "not-flux", False),
+        (406, "", "not-flux", False),
         (501, "", "not-flux", False),
         (426, "", "not-flux", False),
         (200, "<html>Welcome</html>", "not-flux", False),
         (408, "", "unreachable", True),
         (425, "", "unreachable", True),
         (500, "", "unreachable", True),
+        (413, "", "refused", "parameters"),
         (414, "", "refused", "parameters"),
+        (431, "", "refused", "parameters"),
     ],
 )
 def test_causes(status: int, body: object, code: str, retry: bool | str) -> None:
@@ -161,7 +167,10 @@ def test_the_host_of_a_redirect_is_told(location: str, where: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(299, "not-flux"), (300, "endpoint-not-found"), (399, "endpoint-not-found"), (499, "refused")],
+    [
+        *((299, "not-flux"), (300, "endpoint-not-found"), (399, "endpoint-not-found")),
+        *((499, "refused"), (599, "unreachable"), (600, "refused")),
+    ],
 )
 def test_kinds_of_statuses(status: int, code: str) -> None:
     """The hundreds decide about statuses that no row knows."""
@@ -211,8 +220,9 @@ def test_the_request_id_is_kept(name: str) -> None:
 
 def test_dg_error_header() -> None:
     """Deepgram says the reason in a header, too."""
-    error = refusal(400, {"dg-error": "bad keyterm"}, b"", "api.deepgram.com")
-    assert "bad keyterm" in str(error)
+    for body in (b"", b"{}"):
+        error = refusal(400, {"dg-error": "bad keyterm"}, body, "api.deepgram.com")
+        assert "bad keyterm" in str(error)
 
 
 @given(st.integers(200, 599), st.binary(max_size=200), st.text(max_size=40))
