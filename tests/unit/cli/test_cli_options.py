@@ -18,52 +18,25 @@ from wyoming_flux.declare import Setting
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.settings import UtteranceSettings
 
-DESIGNED = (
-    "--uri --worker-url --route --token-file --header-file --sample-rate --model --language"
-    " --keyterm --keyterms-file --sensitivity --eot-threshold --eager-eot-threshold"
-    " --eot-timeout-ms --hold --mip-opt-out --tag --answer-on --no-speech-timeout --max-turn"
-    " --wake-phrase --external-vad --name --allow --max-connections --daily-minutes --zeroconf"
-    " --log-format --debug --quiet --fallback --fallback-token-file --local --local-model"
-    " --capture --capture-text-only --home-assistant --home-assistant-token-file"
-).split()
-
-# One value that works for each option that is not free text.
 VALID = {
-    "local": "yes",
     "worker_url": "wss://flux.example.workers.dev",
-    "token": "s3cret-token",
     "headers": "X-Name: value",
-    "route": "worker",
-    "sample_rate": "16000",
-    "eot_threshold": "0.7",
-    "eot_timeout_ms": "2000",
-    "hold": "500",
-    "sensitivity": "relaxed",
-    "model": "flux-general-multi",
-    "answer_on": "audio-stop",
     "allow": "10.0.0.0/8",
-    "eager_eot_threshold": "0.5",
-    "no_speech_timeout": "8",
-    "max_turn": "20",
-    "max_connections": "5",
-    "daily_minutes": "1.5",
-    "mip_opt_out": "yes",
-    "external_vad": "yes",
-    "debug": "yes",
-    "quiet": "yes",
-    "capture_text_only": "yes",
-    "log_format": "json",
 }
+
+
+def valid(setting: Setting) -> str:
+    """Return a text that this setting takes."""
+    if setting.kind == "switch":
+        return "yes"
+    if setting.limits is not None:
+        return str(setting.limits[1])
+    return str(setting.choices[-1]) if setting.choices else VALID.get(setting.name, "some text")
 
 
 def read(command: str, *argv: str, **variables: str) -> Given:
     """Read the settings of a command."""
     return environment.collect(SETTINGS[command], vars(options.parse([command, *argv])), variables)
-
-
-def test_serve_has_the_options_of_the_design() -> None:
-    """The list of options is the one in the design, no more and no less."""
-    assert sorted(map(flag_of, SETTINGS["serve"].values())) == sorted(DESIGNED)
 
 
 def test_serve_takes_nothing_without_a_variable() -> None:
@@ -77,7 +50,7 @@ def test_serve_takes_nothing_without_a_variable() -> None:
 def test_each_option_has_a_variable_and_a_file(setting: Setting, tmp_path: Path) -> None:
     """Flag, variable and file give the same value."""
     name = setting.name
-    text = VALID.get(name, "some text")
+    text = valid(setting)
     path = tmp_path / "value"
     path.write_text(f"{text}\n")
     found = [read("serve", **{variable_of(setting): text})]
@@ -189,16 +162,6 @@ def test_unknown_variables_are_told_with_a_hint() -> None:
     assert len(warnings) == 1
     assert "WYOMING_FLUX_WORKR_URL" in warnings[0]
     assert "did you mean WYOMING_FLUX_WORKER_URL?" in warnings[0]
-
-
-def test_secrets_are_not_shown() -> None:
-    """Neither the values nor what is made of them print the token."""
-    found = read(
-        "serve", WYOMING_FLUX_TOKEN="s3cret", WYOMING_FLUX_WORKER_URL="wss://x.workers.dev"
-    )
-    assert found.values["token"] == "s3cret"
-    assert "s3cret" not in repr(found)
-    assert "s3cret" not in repr(found.endpoint())
 
 
 USAGE: list[tuple[list[str], str]] = [

@@ -13,6 +13,8 @@ from tests.unit.cli.conftest import TEXT
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Refuse
 
+pytestmark = pytest.mark.slow
+
 
 async def test_transcribe_prints_the_text(run, wav, spoken, at) -> None:
     """A file goes in, its text alone comes out."""

@@ -14,6 +14,8 @@ import pytest
 from tests.unit.cli.conftest import TEXT
 from wyoming_flux.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 RAW = ("--raw", "16000:16:1")
 NO_FFMPEG = {"PATH": "/nowhere"}
 TO_INSTALL = "To read it, install ffmpeg: sudo apt install ffmpeg\n"

@@ -15,6 +15,8 @@ from wyoming_flux.cli.options import COMMANDS
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import Stall
 
+pytestmark = pytest.mark.slow
+
 FULL = "No space left on device"
 CLOSED = "Bad file descriptor"
 

@@ -104,6 +104,7 @@ async def test_a_plain_worker_is_told() -> None:
     assert str(verdict).endswith("this Worker ignores key terms and thresholds")
 
 
+@pytest.mark.slow
 async def test_a_slow_handshake_is_good_enough() -> None:
     """An endpoint that takes five seconds to open works in an utterance, and so it does here."""
     async with Simulator(faults=[parse("connect-late:seconds=5")]) as simulator:

@@ -144,6 +144,7 @@ async def test_a_look_up_outlives_an_attempt(resolver: Callable[..., Resolver]) 
         assert asked.asked == 2
 
 
+@pytest.mark.slow
 async def test_a_slow_look_up_is_waited_for(resolver: Callable[..., Resolver]) -> None:
     """A resolver that takes three seconds costs three seconds, not the sentence."""
     resolver(GOOD, seconds=3.0)
@@ -169,6 +170,7 @@ async def test_a_look_up_that_nobody_waits_for_ends(resolver: Callable[..., Reso
     }
 
 
+@pytest.mark.slow
 async def test_a_slow_handshake_is_waited_for() -> None:
     """An endpoint that takes three seconds to open a stream opens it."""
     async with Simulator(faults=[parse("connect-late:seconds=3")]) as simulator:

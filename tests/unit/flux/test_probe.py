@@ -80,6 +80,7 @@ MUTE = """{"base": "deepgram", "controls": ["ForceEndTurn"], "unknown_control": 
  "ignored": ["eot_timeout_ms"]}"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -113,6 +114,7 @@ async def test_a_profile_comes_out_as_it_went_in(text: str) -> None:
     assert found.sent < cost(WITHOUT_IDLE)[0] * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "oddity"),
     [
@@ -132,6 +134,7 @@ async def test_what_is_out_of_the_ordinary_is_told(fault: str, oddity: str) -> N
     assert oddity in summary_of(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closes", [True, False])
 async def test_a_stream_without_audio(closes: bool) -> None:
     """When it is closed, or that it still hears, is told: it decides if it could be kept warm."""
