@@ -21,7 +21,7 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
 QUIET: Final = _QuietLogger(logging.getLogger("wyoming_flux.websocket"), {})
 
 
-class Connect(connect):
+class PlainConnect(connect):
     """``connect`` that follows no redirect: the token belongs to the host that was configured.
 
     No compression (audio does not shrink, and it costs CPU on both sides) and no proxy from the

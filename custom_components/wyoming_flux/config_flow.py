@@ -12,7 +12,7 @@ from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.flux import Endpoint, Route
 
 from . import options as opt
-from .check import Fault
+from .check import FormError
 from .const import (
     CONF_HOME_NAMES,
     CONF_KEYTERMS,
@@ -86,7 +86,7 @@ class FluxConfigFlow(WorkerFlow, domain=DOMAIN):
 
     async def async_step_url(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask for the URL and what is sent there."""
-        fault: Fault | None = None
+        fault: FormError | None = None
         if user_input is not None:
             chosen = {
                 CONF_SAMPLE_RATE: user_input[CONF_SAMPLE_RATE],
@@ -104,7 +104,7 @@ class FluxConfigFlow(WorkerFlow, domain=DOMAIN):
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Ask for Deepgram's key; propose the model that knows Home Assistant's language."""
-        fault: Fault | None = None
+        fault: FormError | None = None
         suggested = user_input
         if user_input is None:
             here = self.hass.config.language.partition("-")[0]
@@ -137,7 +137,7 @@ class FluxConfigFlow(WorkerFlow, domain=DOMAIN):
     ) -> ConfigFlowResult:
         """Change the URL, the token or both."""
         entry = self._get_reconfigure_entry()
-        fault: Fault | None = None
+        fault: FormError | None = None
         if user_input is not None:
             url, token = user_input[CONF_WORKER_URL], user_input.get(CONF_TOKEN)
             if not token and _same_host(url, entry.data[CONF_WORKER_URL]):
@@ -158,7 +158,7 @@ class FluxConfigFlow(WorkerFlow, domain=DOMAIN):
     ) -> ConfigFlowResult:
         """Ask for a new token."""
         entry = self._get_reauth_entry()
-        fault: Fault | None = None
+        fault: FormError | None = None
         if user_input is not None:
             data, fault = await self._async_try(
                 entry.data[CONF_WORKER_URL], user_input[CONF_TOKEN], entry.options

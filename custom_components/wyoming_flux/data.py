@@ -41,7 +41,7 @@ class FluxData:
     """Whether the entry is being unloaded, or Home Assistant stops: no new turns."""
     on_stop: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What else has to end."""
-    _running: set[Transcriber] = field(default_factory=set)
+    running: set[Transcriber] = field(default_factory=set)
 
     def begin(self, language: str, on_partial: Callable[[str], None] | None = None) -> Transcriber:
         """Begin a turn: it connects at once. It must be ended by :meth:`async_end`.
@@ -61,7 +61,7 @@ class FluxData:
         if not ways:
             self.usage.check()
         turn = Transcriber(ways, settings, self.turn, on_partial=on_partial, capture=self.capture)
-        self._running.add(turn)
+        self.running.add(turn)
         turn.start()
         return turn
 
@@ -70,15 +70,15 @@ class FluxData:
         try:
             await turn.close()
         finally:
-            if turn in self._running:
-                self._running.discard(turn)
+            if turn in self.running:
+                self.running.discard(turn)
                 self.usage.add(turn.report.billed_seconds)
 
     async def async_stop(self) -> None:
         """End every turn that runs, and let no other begin."""
         self.stopping = True
         self.health.async_stop()
-        turns = [self.async_end(turn) for turn in tuple(self._running)]
+        turns = [self.async_end(turn) for turn in tuple(self.running)]
         await asyncio.gather(*turns, *(stop() for stop in self.on_stop))
         if self.capture is not None:
             # Last: what has ended just now is to be written.

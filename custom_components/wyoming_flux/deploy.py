@@ -62,7 +62,7 @@ async def async_deploy(
     source = await hass.async_add_executor_job(cloudflare.worker_source)
     session = async_get_clientsession(hass)
     script = cloudflare.deploy(plan, source)
-    answer: cloudflare.Answer | None = None
+    answer: cloudflare.Reply | None = None
     try:
         while True:
             step = script.send(answer)
@@ -85,7 +85,7 @@ async def async_deploy(
 
 async def _send(
     session: aiohttp.ClientSession, request: cloudflare.Request, api_token: str
-) -> cloudflare.Answer:
+) -> cloudflare.Reply:
     try:
         async with (
             asyncio.timeout(request.timeout),
@@ -102,8 +102,8 @@ async def _send(
                 body += piece
                 if len(body) >= cloudflare.MAX_ANSWER:
                     break
-            return cloudflare.Answer(response.status, bytes(body[: cloudflare.MAX_ANSWER]))
+            return cloudflare.Reply(response.status, bytes(body[: cloudflare.MAX_ANSWER]))
     except TimeoutError:
-        return cloudflare.Answer(0, f"no answer within {request.timeout:g} s".encode())
+        return cloudflare.Reply(0, f"no answer within {request.timeout:g} s".encode())
     except (aiohttp.ClientError, OSError) as err:
-        return cloudflare.Answer(0, (str(err) or type(err).__name__).encode())
+        return cloudflare.Reply(0, (str(err) or type(err).__name__).encode())

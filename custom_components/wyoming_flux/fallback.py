@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.util.language import matches
 
 from wyoming_flux.errors import ConnectionLost, Unreachable, WyomingFluxError
-from wyoming_flux.flux.learnt import Learnt
+from wyoming_flux.flux.learnt import EndpointMemory
 from wyoming_flux.remote.endpoint import CONNECT_TIMEOUT, RemoteConnection, open_stream
 from wyoming_flux.settings import FluxSettings
 from wyoming_flux.utterance.outcome import Transcript, Trigger
@@ -29,7 +29,7 @@ class EntityEndpoint:
     def __init__(self, hass: HomeAssistant, entity_id: str) -> None:
         """Take which one; whether it is there is seen when it is needed."""
         self.name: Final = entity_id
-        self.learnt: Final = Learnt(())
+        self.learnt: Final = EndpointMemory(())
         """Whether it is down; its control message needs no proof."""
         self._hass = hass
 
@@ -48,13 +48,13 @@ class EntityEndpoint:
         language = settings.language or "en"
         return await open_stream(
             self.name,
-            lambda: _Turn(self._hass, self.name, language),
+            lambda: _Sentence(self._hass, self.name, language),
             settings.sample_rate,
             timeout,
         )
 
 
-class _Turn:
+class _Sentence:
     """One turn, heard by the entity."""
 
     def __init__(self, hass: HomeAssistant, entity_id: str, language: str) -> None:

@@ -25,7 +25,7 @@ from wyoming_flux.flux import Connector, Endpoint, check_flux
 
 from . import options as opt
 from .assistant import async_assistants, async_use_in
-from .check import Fault, endpoint_fault, keyterm_fault, plain_fault, setting_fault
+from .check import FormError, endpoint_fault, keyterm_fault, plain_fault, setting_fault
 from .const import (
     CONF_ASSISTANT,
     CONF_KEYTERMS,
@@ -117,7 +117,7 @@ class FluxFlow(ConfigFlow):
 
     async def _async_try(
         self, url: str, token: str | None, options: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Fault | None]:
+    ) -> tuple[dict[str, Any], FormError | None]:
         """Return the entry data for a URL and a token, or what is wrong with them."""
         if (fault := keyterm_fault(options.get(CONF_KEYTERMS, []))) is not None:
             return {}, fault
@@ -145,11 +145,11 @@ class FluxFlow(ConfigFlow):
         except Exception:
             # A fault of ours: a form that says so is worth more than a dialogue that breaks.
             _LOGGER.exception("The check of %s failed unexpectedly", endpoint.host)
-            return {}, Fault("base", "unknown")
+            return {}, FormError("base", "unknown")
         if connector.plain:
             return data, plain_fault(settings)
         if "keyterm" in dropped and settings.keyterms:
-            return data, Fault(CONF_KEYTERMS, "refused_keyterms")
+            return data, FormError(CONF_KEYTERMS, "refused_keyterms")
         return data, None
 
     def _show(
@@ -157,7 +157,7 @@ class FluxFlow(ConfigFlow):
         step_id: str,
         schema: vol.Schema,
         suggested: Mapping[str, Any] | None,
-        fault: Fault | None,
+        fault: FormError | None,
         **placeholders: str,
     ) -> ConfigFlowResult:
         errors: dict[str, str] = {}

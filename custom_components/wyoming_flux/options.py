@@ -12,7 +12,7 @@ from .const import CONF_HOME_NAMES, CONF_KEYTERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HomeSettings(Checked):
+class EntryOptions(Checked):
     """What only Home Assistant has."""
 
     home_names: bool = setting(True, "listen for the names of areas and exposed things", "switch")
@@ -29,7 +29,7 @@ _KNOWN: Final[Mapping[str, Setting]] = {
     **settings_of(FluxSettings),
     **settings_of(UtteranceSettings),
     **settings_of(ServerSettings),
-    **settings_of(HomeSettings),
+    **settings_of(EntryOptions),
 }
 _SHOWN: Final = (
     "sensitivity hold home_names keyterms no_speech_timeout max_turn wake_phrases daily_minutes"

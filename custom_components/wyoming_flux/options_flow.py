@@ -29,7 +29,7 @@ from wyoming_flux.flux import Endpoint, Route
 
 from . import last_turns
 from . import options as opt
-from .check import Fault, keyterm_fault, plain_fault, setting_fault
+from .check import FormError, keyterm_fault, plain_fault, setting_fault
 from .const import (
     CONF_FALLBACK_ENTITY,
     CONF_FALLBACK_TOKEN,
@@ -87,7 +87,7 @@ class FluxOptionsFlow(OptionsFlowWithReload):
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Show what is set and take what is changed."""
-        fault: Fault | None = None
+        fault: FormError | None = None
         shown = opt.complete(self.config_entry.options)
         if user_input is not None:
             kept = shown
@@ -114,7 +114,7 @@ class FluxOptionsFlow(OptionsFlowWithReload):
             },
         )
 
-    def _fault(self, chosen: Mapping[str, Any]) -> Fault | None:
+    def _fault(self, chosen: Mapping[str, Any]) -> FormError | None:
         if (fault := keyterm_fault(chosen[CONF_KEYTERMS])) is not None:
             return fault
         try:
@@ -126,10 +126,10 @@ class FluxOptionsFlow(OptionsFlowWithReload):
             try:
                 Endpoint.from_url(second, token=chosen[CONF_FALLBACK_TOKEN])
             except InvalidSetting as err:
-                return Fault("base", "invalid_value", {"reason": str(err)})
+                return FormError("base", "invalid_value", {"reason": str(err)})
         own = er.async_get(self.hass).async_get(chosen[CONF_FALLBACK_ENTITY] or "")
         if own is not None and own.platform == DOMAIN:
-            return Fault("base", "fallback_to_itself")
+            return FormError("base", "fallback_to_itself")
         # Known without asking again: the entry in use has seen the endpoint.
         data = getattr(self.config_entry, "runtime_data", None)
         if data is not None and data.connector.plain:

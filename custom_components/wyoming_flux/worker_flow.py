@@ -23,7 +23,7 @@ from wyoming_flux.errors import AuthFailed, InvalidSetting, WyomingFluxError
 from wyoming_flux.flux import Endpoint
 
 from . import options as opt
-from .check import Fault
+from .check import FormError
 from .const import (
     CONF_ACCOUNT,
     CONF_API_TOKEN,
@@ -82,10 +82,10 @@ def account_schema(accounts: tuple[Account, ...]) -> vol.Schema:
     return vol.Schema({vol.Required(CONF_ACCOUNT): field})
 
 
-def _told(field: str, error: WyomingFluxError) -> Fault:
+def _told(field: str, error: WyomingFluxError) -> FormError:
     """Return what went wrong as a sentence at a field."""
     reason = str(error)
-    return Fault(field, "cloudflare", {"reason": f"{reason[:1].upper()}{reason[1:]}"})
+    return FormError(field, "cloudflare", {"reason": f"{reason[:1].upper()}{reason[1:]}"})
 
 
 class WorkerFlow(FluxFlow):
@@ -97,7 +97,7 @@ class WorkerFlow(FluxFlow):
     _accounts: tuple[Account, ...] = ()
     _deploying: asyncio.Task[Deployed] | None = None
     _deployed: Deployed | None = None
-    _fault: Fault | None = None
+    _fault: FormError | None = None
     """What the next form has to say."""
 
     async def async_step_worker(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
@@ -169,7 +169,7 @@ class WorkerFlow(FluxFlow):
         except Exception:
             # A fault of ours: a form that says so is worth more than a dialogue that breaks.
             _LOGGER.exception("Making the Worker failed unexpectedly")
-            self._fault = Fault("base", "unknown")
+            self._fault = FormError("base", "unknown")
         else:
             return "worker_token"
         return "worker"
@@ -210,7 +210,7 @@ class WorkerFlow(FluxFlow):
         """Find the token of the Worker; ask for one that only its owner can know."""
         assert self._deployed is not None  # noqa: S101 - this step comes after the deployment
         url = self._deployed.url
-        fault: Fault | None = None
+        fault: FormError | None = None
         if user_input is None:
             for token in await self._async_tokens(url):
                 data, fault = await self._async_try_worker(token)
@@ -239,7 +239,7 @@ class WorkerFlow(FluxFlow):
         fault, self._fault = self._fault, None
         return self._show("worker_wait", NOTHING, None, fault, url=self._deployed.url)
 
-    async def _async_try_worker(self, token: str | None) -> tuple[dict[str, Any], Fault | None]:
+    async def _async_try_worker(self, token: str | None) -> tuple[dict[str, Any], FormError | None]:
         assert self._deployed is not None  # noqa: S101 - this is only done after the deployment
         url = Endpoint.from_url(self._deployed.url).url
         if (entry := self._entry_at(url)) is not None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from wyoming_flux.ear import Ear, EarConnection, usable_model  # noqa: E402 - the path comes first
-from wyoming_flux.ear.detector import Level  # noqa: E402
+from wyoming_flux.ear.detector import Loudness  # noqa: E402
 from wyoming_flux.ear.turns import CHUNK, CHUNK_BYTES, RATE  # noqa: E402
 from wyoming_flux.errors import ConnectionLost  # noqa: E402
 from wyoming_flux.flux.messages import CLOSE_STREAM, TurnEvent, TurnInfo  # noqa: E402
@@ -43,7 +43,7 @@ def recording(name: str) -> bytes:
 
 def end_of_speech(pcm: bytes) -> float:
     """Seconds to the end of the last 32 ms above -40 dBFS."""
-    level = Level()
+    level = Loudness()
     places = range(0, len(pcm) - CHUNK_BYTES, CHUNK_BYTES)
     loud = [at for at in places if level.process_chunk(pcm[at : at + CHUNK_BYTES])]
     return (loud[-1] / CHUNK_BYTES + 1) * CHUNK

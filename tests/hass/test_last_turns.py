@@ -58,7 +58,7 @@ async def test_last_turns_in_configure(
     entry = await set_up(await start_worker(ingest_rate=0), {"keep_turns": 2})
     for _ in range(3):
         await hear(audio.chunks(audio.sentence()))
-    await eventually(lambda: not entry.runtime_data._running)
+    await eventually(lambda: not entry.runtime_data.running)
     await hass.config_entries.async_unload(entry.entry_id)
     assert len(records(hass, entry)) == 2
     assert "www" not in last_turns.folder(hass, entry).parts
@@ -104,7 +104,7 @@ async def test_switched_off_what_was_kept_is_removed(
     """Whoever wants none kept has none; nor after the entry is removed."""
     entry = await set_up(await start_worker(ingest_rate=0), {"keep_turns": 5})
     await hear(audio.chunks(audio.sentence()))
-    await eventually(lambda: not entry.runtime_data._running)
+    await eventually(lambda: not entry.runtime_data.running)
     await hass.config_entries.async_unload(entry.entry_id)
     assert records(hass, entry)
     hass.config_entries.async_update_entry(entry, options={**entry.options, "keep_turns": 0})
@@ -125,7 +125,7 @@ async def test_diagnostics_tell_the_story(
     worker = await start_worker(ingest_rate=0)
     entry = await set_up(worker, {"keep_turns": 1})
     await hear(audio.chunks(audio.sentence()))
-    await eventually(lambda: not entry.runtime_data._running)
+    await eventually(lambda: not entry.runtime_data.running)
     await hass.config_entries.async_unload(entry.entry_id)
     assert await hass.config_entries.async_setup(entry.entry_id)
     assert await async_setup_component(hass, DIAGNOSTICS, {})

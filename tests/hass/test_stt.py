@@ -404,7 +404,7 @@ async def test_text_so_far_is_closed_early(
         await heard.aclose()
     await eventually(lambda: worker.connections[-1].closed_by_client)
     await hass.async_block_till_done(wait_background_tasks=True)
-    assert entry.runtime_data._running == set()
+    assert entry.runtime_data.running == set()
 
 
 async def test_text_so_far_of_a_failure(hass: HomeAssistant, worker, set_up, audio) -> None:

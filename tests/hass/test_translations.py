@@ -103,8 +103,8 @@ def test_consent_names_what_is_sent() -> None:
 
 def test_every_fault_has_a_text() -> None:
     """Each key that a flow can show is there, and none that it cannot."""
-    checked = strings("check.py", "Fault", 1)
-    flow = strings("flow.py", "Fault", 1) | strings("worker_flow.py", "Fault", 1)
+    checked = strings("check.py", "FormError", 1)
+    flow = strings("flow.py", "FormError", 1) | strings("worker_flow.py", "FormError", 1)
     assert set(ENGLISH["config"]["error"]) == checked | flow
     aborts = strings("flow.py", "AbortFlow", 0) | strings("worker_flow.py", "AbortFlow", 0)
     own = {"reauth_successful", "reconfigure_successful"}  # Home Assistant's

@@ -10,7 +10,7 @@ from wyoming_flux.flux import Connector, Endpoint, Message
 from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import parse
 from wyoming_flux.flux.refusal import refusal
-from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Refusal, Request
+from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Refusal, UpgradeRequest
 
 from .coded import CodedRecognizer
 
@@ -141,7 +141,7 @@ class MemoryConnector(Connector):
     async def _open(self, url: str) -> MemoryConnection:  # type: ignore[override]  # a stand-in
         parts = urlsplit(url)
         headers = self.endpoint.request_headers().items()
-        request = Request(
+        request = UpgradeRequest(
             f"{parts.path}?{parts.query}", {name.lower(): value for name, value in headers}
         )
         upgrade, answer = self.service.open(request)

@@ -17,12 +17,12 @@ from typing import Final
 from wyoming_flux.cloudflare import (
     MAX_ANSWER,
     NAME,
-    Answer,
     Deployed,
     DropToken,
     KeepToken,
     Pause,
     Plan,
+    Reply,
     Request,
     deploy,
     token_page,
@@ -165,7 +165,7 @@ class _Deployer:
     def run(self, plan: Plan) -> Deployed:
         """Run the script to its end. Raises :class:`WyomingFluxError`."""
         script = deploy(plan, worker_source())
-        answer: Answer | None = None
+        answer: Reply | None = None
         purpose = ""
         try:
             while True:
@@ -214,22 +214,22 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Follow nothing."""
 
 
-def _send(request: Request, api_token: str) -> Answer:
+def _send(request: Request, api_token: str) -> Reply:
     """Send a request and return what came, within its time.
 
     In a thread that is given up then: neither the look-up of a name nor an answer that trickles can
     be bounded from outside.
     """
-    came: list[Answer] = []
+    came: list[Reply] = []
     thread = threading.Thread(
         target=lambda: came.append(_exchange(request, api_token)), daemon=True
     )
     thread.start()
     thread.join(request.timeout)
-    return came[0] if came else Answer(0, f"no answer within {request.timeout:g} s".encode())
+    return came[0] if came else Reply(0, f"no answer within {request.timeout:g} s".encode())
 
 
-def _exchange(request: Request, api_token: str) -> Answer:
+def _exchange(request: Request, api_token: str) -> Reply:
     wire = urllib.request.Request(  # noqa: S310 - the addresses are Cloudflare's, all https
         request.url, request.body, request.headers(api_token), method=request.method
     )
@@ -237,16 +237,16 @@ def _exchange(request: Request, api_token: str) -> Answer:
         with urllib.request.build_opener(_NoRedirects).open(
             wire, timeout=request.timeout
         ) as response:
-            return Answer(response.status, response.read(MAX_ANSWER))
+            return Reply(response.status, response.read(MAX_ANSWER))
     except urllib.error.HTTPError as response:
         with response:
-            return Answer(response.code, response.read(MAX_ANSWER))
+            return Reply(response.code, response.read(MAX_ANSWER))
     except urllib.error.URLError as error:
         reason = error.reason
         text = os_reason(reason) if isinstance(reason, OSError) else str(reason)
-        return Answer(0, text.encode())
+        return Reply(0, text.encode())
     except (OSError, http.client.HTTPException) as error:
-        return Answer(0, os_reason(error).encode())
+        return Reply(0, os_reason(error).encode())
 
 
 def _command_of(program: str) -> str | None:

@@ -1,6 +1,6 @@
 """Putting the Worker into a Cloudflare account, for the command line and the config flow."""
 
-from .api import MAX_ANSWER, Answer, DropToken, KeepToken, Pause, Request, Step
+from .api import MAX_ANSWER, DropToken, KeepToken, Pause, Reply, Request, Step
 from .script import (
     NAME,
     Account,
@@ -18,12 +18,12 @@ __all__ = [
     "NAME",
     "Account",
     "AccountNeeded",
-    "Answer",
     "Deployed",
     "DropToken",
     "KeepToken",
     "Pause",
     "Plan",
+    "Reply",
     "Request",
     "Script",
     "Step",

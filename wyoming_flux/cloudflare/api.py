@@ -32,7 +32,7 @@ _RETRIES: Final = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request to be sent as it is, redirects not followed; wants an :class:`Answer`."""
+    """An HTTP request to be sent as it is, redirects not followed; wants a :class:`Reply`."""
 
     purpose: str
     """What is being done, for a person: "looking for the account"."""
@@ -74,7 +74,7 @@ class KeepToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What came of a request: status and body; status 0 with the reason as body if nothing did."""
 
     status: int
@@ -95,7 +95,7 @@ _TOKEN: Final = frozenset({1000, 6003, 6111, 9106, 10001})
 _PERMISSION: Final = frozenset({9109, 10000, 10023})
 
 
-def send(request: Request) -> Generator[Step, Answer | None, Answer]:
+def send(request: Request) -> Generator[Step, Reply | None, Reply]:
     """Send a request until there is an answer; raise what is wrong with it."""
     answer = yield from _exchange(request)
     if not 200 <= answer.status < 300:
@@ -103,7 +103,7 @@ def send(request: Request) -> Generator[Step, Answer | None, Answer]:
     return answer
 
 
-def if_there(request: Request) -> Generator[Step, Answer | None, Answer | None]:
+def if_there(request: Request) -> Generator[Step, Reply | None, Reply | None]:
     """Like :func:`send`, with None for what Cloudflare does not have."""
     answer = yield from _exchange(request)
     if _errors(answer)[0] & _ABSENT:
@@ -113,7 +113,7 @@ def if_there(request: Request) -> Generator[Step, Answer | None, Answer | None]:
     return answer
 
 
-def _exchange(request: Request) -> Generator[Step, Answer | None, Answer]:
+def _exchange(request: Request) -> Generator[Step, Reply | None, Reply]:
     for pause in (*_RETRIES, None):
         answer = yield request
         assert answer is not None  # noqa: S101 - what the script is sent for a request
@@ -131,7 +131,7 @@ def read_json(body: bytes) -> Any:
         return None
 
 
-def result(answer: Answer) -> Any:
+def result(answer: Reply) -> Any:
     """Return the result of an answer of the API, None if there is none."""
     fields = read_json(answer.body)
     return fields.get("result") if isinstance(fields, dict) else None
@@ -142,7 +142,7 @@ def records(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _errors(answer: Answer) -> tuple[set[int], str]:
+def _errors(answer: Reply) -> tuple[set[int], str]:
     """Return the codes of an answer, those behind the first included, and its first sentence."""
     fields = read_json(answer.body)
     found = records(fields.get("errors") if isinstance(fields, dict) else None)
@@ -151,7 +151,7 @@ def _errors(answer: Answer) -> tuple[set[int], str]:
     return codes, one_line(str(found[0].get("message", ""))) if found else ""
 
 
-def _cause(answer: Answer, doing: str) -> WyomingFluxError:
+def _cause(answer: Reply, doing: str) -> WyomingFluxError:
     """Return what an answer that is no success means, with what to do about it."""
     codes, said = _errors(answer)
     label = ", ".join(map(str, sorted(codes))) or f"HTTP {answer.status}"

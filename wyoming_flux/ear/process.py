@@ -37,7 +37,7 @@ _TICK: Final = 0.25
 _STUCK_TICKS: Final = 60
 
 
-class Stream:
+class EarStream:
     """One stream: audio of any of our rates in, what its turns tell out."""
 
     def __init__(self, rate: int, detector: Detector) -> None:
@@ -94,9 +94,9 @@ class Process:
         self._recogniser = recogniser
         self._clock = clock
         self._writer = writer
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, EarStream] = {}
         self._detectors: list[Detector] = []
-        self._queue: deque[tuple[int, Stream, Job]] = deque()
+        self._queue: deque[tuple[int, EarStream, Job]] = deque()
         self._work = asyncio.Event()
         self._wanted = asyncio.Event()
         self._model = ThreadPoolExecutor(1, "model")
@@ -139,10 +139,10 @@ class Process:
             self._writer.write(frame(Kind.BUSY, number))
             return
         detector = self._detectors.pop() if self._detectors else silero()
-        self._streams[number] = Stream(rate, detector)
+        self._streams[number] = EarStream(rate, detector)
         self._writer.write(frame(Kind.OPENED, number))
 
-    def _close(self, number: int, stream: Stream) -> None:
+    def _close(self, number: int, stream: EarStream) -> None:
         del self._streams[number]
         stream.detector.reset()
         self._detectors.append(stream.detector)
@@ -161,7 +161,7 @@ class Process:
             else:
                 await self._work.wait()
 
-    def _tell(self, number: int, stream: Stream) -> None:
+    def _tell(self, number: int, stream: EarStream) -> None:
         for turn in stream.turns.messages():
             self._writer.write(frame(Kind.TURN, number, turn_to_bytes(turn)))
         if stream.turns.done and number in self._streams:
@@ -198,7 +198,7 @@ class Process:
                 self._tell(number, stream)
             self._work.set()
 
-    def _next_job(self) -> tuple[int, Stream, Job] | None:
+    def _next_job(self) -> tuple[int, EarStream, Job] | None:
         for number, stream in self._streams.items():
             if (job := stream.turns.job(idle=False)) is not None:
                 stream.waiting_since = self._clock()

@@ -5,7 +5,7 @@ from .check import Verdict, check_flux
 from .connection import FluxConnection
 from .connector import Connector
 from .endpoint import Endpoint, Route
-from .learnt import Facts, Learnt
+from .learnt import EndpointMemory, Facts
 from .messages import (
     Connected,
     FluxFault,
@@ -21,12 +21,12 @@ __all__ = [
     "Connected",
     "Connector",
     "Endpoint",
+    "EndpointMemory",
     "Facts",
     "FluxConnection",
     "FluxFault",
     "FluxWarning",
     "Garbage",
-    "Learnt",
     "Message",
     "Other",
     "Route",

@@ -28,7 +28,7 @@ from wyoming_flux.errors import (
     one_line,
     os_reason,
 )
-from wyoming_flux.websocket import CLOSE_TIMEOUT, Connect
+from wyoming_flux.websocket import CLOSE_TIMEOUT, PlainConnect
 
 from .dial import Dialler
 from .endpoint import Endpoint
@@ -185,7 +185,7 @@ async def open_connection(
     options: dict[str, Any] = {"ssl": ssl_context} if endpoint.secure else {}
     started = time.perf_counter()
     try:
-        websocket = await Connect(
+        websocket = await PlainConnect(
             url,
             sock=await dialler.connect(),
             additional_headers=endpoint.request_headers(),

@@ -15,7 +15,7 @@ from wyoming_flux.settings import DEFAULT_SAMPLE_RATE, FluxSettings
 from .connection import WORKER_HEADER, FluxConnection, open_connection
 from .dial import Dialler
 from .endpoint import Endpoint, Parameter, Route
-from .learnt import Learnt, Parameters, reductions
+from .learnt import EndpointMemory, Parameters, reductions
 
 OPEN_TIMEOUT: Final = 12.0
 """Seconds after which an attempt ends in any case; whoever asked for it gives it up long before."""
@@ -42,7 +42,7 @@ class Connector:
         ``tell_texts``: what Flux heard may be logged, at DEBUG.
         """
         self.endpoint = endpoint
-        self.learnt = Learnt(endpoint.controls)
+        self.learnt = EndpointMemory(endpoint.controls)
         """What is known of the endpoint."""
         self.plain: bool | None = None
         """Whether it is a Worker that ignores parameters; None until a connection has told."""

@@ -56,7 +56,7 @@ class _Refusal:
     """When it is forgotten; None: not proven yet."""
 
 
-class Learnt:
+class EndpointMemory:
     """What is known of one endpoint in this process; times in seconds of one clock."""
 
     def __init__(self, controls: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from wyoming_flux.errors import InvalidSetting
 from wyoming_flux.settings import FluxSettings
 
-from .learnt import Learnt
+from .learnt import EndpointMemory
 
 
 class Way(Protocol):
@@ -21,7 +21,7 @@ class Way(Protocol):
         """Where it is, for messages."""
 
     @property
-    def learnt(self) -> Learnt:
+    def learnt(self) -> EndpointMemory:
         """What is known of it."""
 
     def check(self, settings: FluxSettings, /) -> None:

@@ -19,7 +19,7 @@ from websockets.exceptions import (
 
 from wyoming_flux.address import home_assistant_url
 from wyoming_flux.errors import os_reason
-from wyoming_flux.websocket import Connect
+from wyoming_flux.websocket import PlainConnect
 
 from .dialogue import PATIENCE, Dialogue, HomeFault, not_home_assistant
 
@@ -118,7 +118,7 @@ class HomeAssistant:
             options["ssl"] = await asyncio.to_thread(ssl.create_default_context)
         try:
             async with asyncio.timeout(PATIENCE):
-                return await Connect(
+                return await PlainConnect(
                     self._url,
                     max_size=MAX_MESSAGE,
                     max_queue=_MAX_QUEUE,

@@ -11,7 +11,7 @@ _TICKS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Share:
     """Some of the time, and whom it belongs to."""
 
     name: str
@@ -30,7 +30,7 @@ class Part:
         return self.ticks / _TICKS
 
 
-def spent(turn: Turn) -> list[Part]:
+def spent(turn: Turn) -> list[Share]:
     """Return the parts in their order; empty where no word was answered.
 
     A part's time is when something had come to us or left us: what the network takes and what Flux
@@ -76,7 +76,7 @@ def spent(turn: Turn) -> list[Part]:
     for name, owner, at in steps:
         now = last if at is None else min(max(last, _ticks(at)), end)
         if now > last:
-            parts.append(Part(name, owner, now - last))
+            parts.append(Share(name, owner, now - last))
         last = now
     return parts
 

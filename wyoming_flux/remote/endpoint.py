@@ -14,7 +14,7 @@ from wyoming_flux.ear.detector import Detector, best_detector
 from wyoming_flux.ear.turns import BEFORE, CHUNK_BYTES, CHUNK_SAMPLES, RATE, UPDATE_EVERY, Voice
 from wyoming_flux.errors import ConnectionLost, FluxTimeout, WyomingFluxError
 from wyoming_flux.flux.endpoint import Endpoint
-from wyoming_flux.flux.learnt import Facts, Learnt
+from wyoming_flux.flux.learnt import EndpointMemory, Facts
 from wyoming_flux.flux.messages import CLOSE_STREAM, Connected, Message, TurnEvent, TurnInfo
 from wyoming_flux.settings import FluxSettings
 from wyoming_flux.utterance.outcome import Transcript
@@ -247,7 +247,7 @@ class Remote:
     def __init__(self, uri: str) -> None:
         """Take ``tcp://HOST:PORT`` or ``unix:///PATH``."""
         self.name: Final = uri
-        self.learnt: Final = Learnt(())
+        self.learnt: Final = EndpointMemory(())
         """Whether it is down; its control message needs no proof."""
 
     @staticmethod

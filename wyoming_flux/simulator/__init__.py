@@ -7,7 +7,7 @@ from .recognizer import Recognizer
 from .script import Part, ScriptedTurn, ScriptRecognizer
 from .serve import Simulator
 from .session import Close, FluxSession, Traffic
-from .upgrade import Refusal, Request
+from .upgrade import Refusal, UpgradeRequest
 
 __all__ = [
     "DEEPGRAM",
@@ -20,11 +20,11 @@ __all__ = [
     "Profile",
     "Recognizer",
     "Refusal",
-    "Request",
     "ScriptRecognizer",
     "ScriptedTurn",
     "Simulator",
     "StreamParameters",
     "Traffic",
     "Upgrade",
+    "UpgradeRequest",
 ]

@@ -65,7 +65,7 @@ class Midway(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drop(Midway):
+class Dropped(Midway):
     """The connection ends: 1006 without a close frame, 1005 with one that has no code."""
 
     code: int = 1006
@@ -89,7 +89,7 @@ class ErrorMessage(Midway):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Garbage(Midway):
+class Gibberish(Midway):
     """Something comes that Flux never says, once."""
 
     kind: Literal["text", "json", "binary", "empty"] = "text"
@@ -157,10 +157,10 @@ KINDS: Final[dict[str, type[Fault]]] = {
     "refuse": Refuse,
     "connect-late": ConnectLate,
     "connected-late": ConnectedLate,
-    "drop": Drop,
+    "drop": Dropped,
     "stall": Stall,
     "error": ErrorMessage,
-    "garbage": Garbage,
+    "garbage": Gibberish,
     "slow-reader": SlowReader,
     "jitter": Jitter,
     "end": SpoiledEnd,

@@ -15,7 +15,7 @@ from .profiles import PROFILES, Profile, ProfileName
 from .recognizer import Recognizer
 from .script import SECONDS_PER_WORD, ScriptedTurn, ScriptRecognizer
 from .session import FluxSession, Traffic
-from .upgrade import Refusal, Request
+from .upgrade import Refusal, UpgradeRequest
 
 RecognizerFactory = Callable[[StreamParameters], Recognizer]
 """Makes the recognizer of one connection; must not block (see :attr:`.Recognizer.blocking`)."""
@@ -40,7 +40,7 @@ class Upgrade(Traffic):
 
     number: int = 0
     """Counted from 1, refused ones included."""
-    request: Request = field(default_factory=lambda: Request("/"))
+    request: UpgradeRequest = field(default_factory=lambda: UpgradeRequest("/"))
     request_id: str = ""
     answer_delay: float = 0.0
     """Seconds by which the answer is to be late."""
@@ -98,7 +98,7 @@ class LocalFlux:
         self._sessions: weakref.WeakSet[FluxSession] = weakref.WeakSet()
         self._count = 0
 
-    def open(self, request: Request) -> tuple[Upgrade, FluxSession | Refusal]:
+    def open(self, request: UpgradeRequest) -> tuple[Upgrade, FluxSession | Refusal]:
         """Answer an upgrade request; the answer is due after :attr:`Upgrade.answer_delay`."""
         self._count += 1
         this = Upgrade(number=self._count, request=request, request_id=str(uuid.uuid4()))

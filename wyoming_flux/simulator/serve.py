@@ -14,13 +14,12 @@ from websockets import http11
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request as UpgradeRequest
 from websockets.http11 import Response
 
 from .flux import LocalFlux, Upgrade
 from .profiles import ABORTED, NO_CODE
 from .session import FLUSH_SECONDS, INTERNAL_ERROR, Close, FluxSession
-from .upgrade import Refusal, Request
+from .upgrade import Refusal, UpgradeRequest
 
 _LOGGER: Final = logging.getLogger(__name__)
 # At DEBUG the library prints handshakes, and with them tokens.
@@ -112,7 +111,7 @@ class Simulator(LocalFlux):
             websocket.transport.abort()
 
     async def _upgrade(
-        self, websocket: ServerConnection, request: UpgradeRequest
+        self, websocket: ServerConnection, request: http11.Request
     ) -> Response | None:
         if request.headers.get("upgrade", "").lower() != "websocket":
             return None  # the library answers 426
@@ -120,13 +119,13 @@ class Simulator(LocalFlux):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        upgrade, answer = self.open(Request(request.path, headers))
+        upgrade, answer = self.open(UpgradeRequest(request.path, headers))
         self._opened[websocket] = upgrade, answer
         await asyncio.sleep(upgrade.answer_delay)
         return _response(answer) if isinstance(answer, Refusal) else None
 
     def _decorate(
-        self, websocket: ServerConnection, request: UpgradeRequest, response: Response
+        self, websocket: ServerConnection, request: http11.Request, response: Response
     ) -> None:
         upgrade, answer = self._opened.get(websocket, (None, None))
         if upgrade is not None and isinstance(answer, FluxSession):

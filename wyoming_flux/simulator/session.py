@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .delivery import Delivery, Frame
-from .faults import Drop, ErrorMessage, Fault, Garbage, Midway, Moment, SlowReader, Stall
+from .faults import Dropped, ErrorMessage, Fault, Gibberish, Midway, Moment, SlowReader, Stall
 from .parameters import StreamParameters
 from .profiles import ABORTED, NO_CODE, Profile
 from .recognizer import Recognizer
-from .stream import Message, Stream, UnparsableMessage
+from .stream import Message, SimulatedStream, UnparsableMessage
 
 SLICE_MS: Final = 80
 """Audio is consumed in pieces of at most this many milliseconds."""
@@ -109,7 +109,7 @@ class FluxSession:
         self._observe = observe or (lambda line: None)
         self._profile = profile
         self._recognizer = recognizer
-        self._stream = Stream(parameters, profile, recognizer, request_id=request_id)
+        self._stream = SimulatedStream(parameters, profile, recognizer, request_id=request_id)
         self._delivery = Delivery(profile, faults)
         self._slice_bytes = 2 * parameters.sample_rate * SLICE_MS // 1000
         self._rate = ingest_rate
@@ -348,13 +348,13 @@ class FluxSession:
             self._struck[fault] = heard
             self._observe(f"{heard:6.2f} s fault: {fault}")
             match fault:
-                case Garbage():
+                case Gibberish():
                     self._delivery.put_frame(_GARBAGE[fault.kind], now)
                 case SlowReader(rate=0.0):
                     self._stuck_until = now + STUCK_SECONDS
                 case SlowReader():
                     self._rate = fault.rate
-                case Drop():
+                case Dropped():
                     raise _Ends(fault.code, fault.reason)
                 case ErrorMessage():
                     message = self._stream.error(fault.code, fault.description or "")

@@ -1,6 +1,6 @@
 """Flux's turn machine on audio time: audio in, messages out; no clock, no socket.
 
-One :class:`Stream` belongs to one connection. Everything it says depends only on the audio
+One :class:`SimulatedStream` belongs to one connection. Everything it says depends only on the audio
 consumed and the order of the control messages, never on how the audio was cut into chunks.
 Source: protocol reference, sections 2, 3 and 9.1.
 """
@@ -25,7 +25,7 @@ class UnparsableMessage(ValueError):
     """A control message that Flux cannot read; fatal."""
 
 
-class Stream:
+class SimulatedStream:
     """One connection's turns."""
 
     def __init__(

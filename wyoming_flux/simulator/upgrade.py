@@ -24,7 +24,7 @@ MODEL: Final = "@cf/deepgram/flux"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class UpgradeRequest:
     """An upgrade request: path with query, and headers with lower-case names."""
 
     target: str
@@ -51,7 +51,7 @@ class Refusal:
 
 
 def decide(
-    request: Request, profile: Profile, *, request_id: str, token: str | None = None
+    request: UpgradeRequest, profile: Profile, *, request_id: str, token: str | None = None
 ) -> StreamParameters | Refusal:
     """Return what a request asks for, or its refusal; with a ``token``, it must bring it."""
     if profile.base == "deepgram":
@@ -80,7 +80,7 @@ def refuse(fault: Refuse, profile: Profile, request_id: str) -> Refusal:
 
 
 def _deepgram(
-    request: Request, profile: Profile, request_id: str, token: str | None
+    request: UpgradeRequest, profile: Profile, request_id: str, token: str | None
 ) -> StreamParameters | Refusal:
     def refusal(status: int, code: str, message: str) -> Refusal:
         return _deepgram_refusal(status, code, message, request_id)
@@ -114,7 +114,7 @@ def _deepgram(
 
 
 def _workers_ai(
-    request: Request, profile: Profile, request_id: str, token: str | None
+    request: UpgradeRequest, profile: Profile, request_id: str, token: str | None
 ) -> StreamParameters | Refusal:
     binding = request.path == "/run" and any(name == "body" for name, _ in request.query)
 
@@ -146,7 +146,7 @@ def _workers_ai(
         return refusal(400, 5004, f"Invalid data: {error}")
 
 
-def _authorized(request: Request, token: str, gateway: bool) -> bool:
+def _authorized(request: UpgradeRequest, token: str, gateway: bool) -> bool:
     if not gateway:
         return request.headers.get("authorization") == f"Bearer {token}"
     # Cloudflare's pages disagree about "Bearer" here; both pass.
@@ -154,7 +154,7 @@ def _authorized(request: Request, token: str, gateway: bool) -> bool:
     return given in (f"Bearer {token}", token)
 
 
-def _binding_inputs(request: Request) -> object:
+def _binding_inputs(request: UpgradeRequest) -> object:
     """Return what ``env.AI.run(model, inputs, {websocket: true})`` put into the URL."""
     query = dict(request.query)
     if query.get("version") != "3":

@@ -69,7 +69,7 @@ def _canon(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Replayed:
     """What a run came to: the answer and when, or None where the record ends before."""
 
     answer: Answer | None
@@ -81,11 +81,11 @@ def outcome(
     *,
     utterance: UtteranceSettings | None = None,
     flux: FluxSettings | None = None,
-) -> Outcome:
+) -> Replayed:
     """Return the answer of a machine with other settings over the same inputs."""
     at = 0.0
     for line, event in play(record, utterance=utterance, flux=flux):
         at = line["t"]
         if isinstance(event, Answer):
-            return Outcome(event, at)
-    return Outcome(None, at)
+            return Replayed(event, at)
+    return Replayed(None, at)

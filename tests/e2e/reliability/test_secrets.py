@@ -15,7 +15,7 @@ from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.server import Server
 from wyoming_flux.settings import FluxSettings, ServerSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
-from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault, Refuse
+from wyoming_flux.simulator.faults import Dropped, ErrorMessage, Fault, Refuse
 
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -26,7 +26,7 @@ ECHOES: tuple[Fault, ...] = (
     Refuse(status=403, body=f"Authorization: Bearer {TOKEN} is not allowed"),
     Refuse(status=400, body=json.dumps({"code": "x", "message": f"{TOKEN} and {HEADER}"})),
     Refuse(status=302, location=f"http://127.0.0.1/?token={TOKEN}", body=""),
-    Drop(after=0.2, code=1011, reason=f"{HEADER}"),
+    Dropped(after=0.2, code=1011, reason=f"{HEADER}"),
     ErrorMessage(after=0.2, code="X", description=f"token {TOKEN}, header {HEADER}"),
 )
 QUOTED = ECHOES[1], ECHOES[3], ECHOES[4]

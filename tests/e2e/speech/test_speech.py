@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wyoming_flux.audio import AudioFormat, Converter
-from wyoming_flux.simulator.faults import Drop
+from wyoming_flux.simulator.faults import Dropped
 
 if TYPE_CHECKING:
     from tests.e2e.speech.conftest import FluxWithEars, Program
@@ -84,7 +84,7 @@ async def test_a_dropped_connection_loses_no_word(
     after: float, program: "Program", flux_with_ears: "FluxWithEars", samples: Path
 ) -> None:
     """A connection that breaks in the middle of speech gives the transcript of an unbroken one."""
-    flux = await flux_with_ears(faults=[Drop(after=after, connection=1)])
+    flux = await flux_with_ears(faults=[Dropped(after=after, connection=1)])
     uri = await program.serve(flux)
     answer = await program.transcribe(samples / "turn_on_the_living_room_light.wav", "--via", uri)
     assert answer["text"] == LIGHT

@@ -16,7 +16,7 @@ from wyoming_flux.errors import EndpointError
 from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import Simulator
-from wyoming_flux.simulator.faults import Drop, ErrorMessage, Fault
+from wyoming_flux.simulator.faults import Dropped, ErrorMessage, Fault
 from wyoming_flux.utterance import Transcriber
 
 if TYPE_CHECKING:
@@ -201,9 +201,9 @@ BREAK_CASES: dict[str, Callable[[], Awaitable[EndpointError]]] = {
     "no address answers": no_address_answers,
     "closed before an answer": closed_at_once,
     "no TLS where wss:// says so": no_tls,
-    "broken in the middle (1006)": in_the_middle(Drop(after=0.3, code=1006)),
-    "closed in the middle (1000)": in_the_middle(Drop(after=0.3, code=1000)),
-    "closed in the middle (1011)": in_the_middle(Drop(after=0.3, code=1011)),
+    "broken in the middle (1006)": in_the_middle(Dropped(after=0.3, code=1006)),
+    "closed in the middle (1000)": in_the_middle(Dropped(after=0.3, code=1000)),
+    "closed in the middle (1011)": in_the_middle(Dropped(after=0.3, code=1011)),
     "message Error": in_the_middle(ErrorMessage(after=0.3)),
 }
 

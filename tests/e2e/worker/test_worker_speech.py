@@ -19,7 +19,7 @@ from wyoming_flux.flux.probe import find, make_plan, probe, profile_of
 from wyoming_flux.keyterms import merge
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
-from wyoming_flux.simulator.faults import Drop, Refuse
+from wyoming_flux.simulator.faults import Dropped, Refuse
 from wyoming_flux.utterance import Transcriber, Trigger
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from wyoming_flux import __version__
 from wyoming_flux.cloudflare import (
     AccountNeeded,
-    Answer,
     Deployed,
     DropToken,
     KeepToken,
     Pause,
     Plan,
+    Reply,
     Request,
     Step,
     deploy,
@@ -41,18 +41,18 @@ ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
 SOURCE = b'"x-wyoming-flux-worker"; export default {};\r\n\xff'
 TOKEN = bytes(range(32)).hex()
-HEALTHY = Answer(200, json.dumps({"ok": True, "version": __version__}).encode())
+HEALTHY = Reply(200, json.dumps({"ok": True, "version": __version__}).encode())
 
 
-def ok(result: Any) -> Answer:
+def ok(result: Any) -> Reply:
     """An answer of the API with a result."""
-    return Answer(200, json.dumps({"success": True, "errors": [], "result": result}).encode())
+    return Reply(200, json.dumps({"success": True, "errors": [], "result": result}).encode())
 
 
-def failed(status: int, code: int, message: str = "as told") -> Answer:
+def failed(status: int, code: int, message: str = "as told") -> Reply:
     """An answer of the API with an error."""
     error = {"success": False, "errors": [{"code": code, "message": message}], "result": None}
-    return Answer(status, json.dumps(error).encode())
+    return Reply(status, json.dumps(error).encode())
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Played:
     USUAL = {  # noqa: RUF012 - never changed
         "GET /accounts": ok([{"id": ID, "name": "Home"}]),
         "GET /settings": failed(404, 10007),
-        "GET /content/v2": Answer(200, b"export default {}"),
+        "GET /content/v2": Reply(200, b"export default {}"),
         "GET /workers/subdomain": ok({"subdomain": "someone"}),
         "PUT /flux": ok({"id": "x"}),
         "PUT /workers/subdomain": ok({"subdomain": "somebody"}),
@@ -77,7 +77,7 @@ class Played:
     def run(self, plan: Plan | None = None) -> Deployed:
         """Run it to its end."""
         script = deploy(plan or Plan(), SOURCE, lambda size: bytes(range(size)))
-        answer: Answer | None = None
+        answer: Reply | None = None
         try:
             while True:
                 step = script.send(answer)
@@ -87,14 +87,14 @@ class Played:
             deployed: Deployed = end.value
             return deployed
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Reply:
         asked = f"{request.method} {urlsplit(request.url).path}"
         for some in (self.answers, self.USUAL):
             for key, answer in some.items():
                 method, _, end = key.partition(" ")
                 if asked.startswith(method) and asked.endswith(end):
                     given = answer.pop(0) if isinstance(answer, list) else answer
-                    assert isinstance(given, Answer)
+                    assert isinstance(given, Reply)
                     return given
         raise AssertionError(f"nobody expects {asked}")
 
@@ -121,7 +121,7 @@ class Played:
 
 OURS = {
     "GET /settings": ok({"bindings": [{"name": "AI"}, {"name": "FLUX_TOKEN"}]}),
-    "GET /content/v2": Answer(200, b'--x\r\n\r\nconst OURS = {"x-wyoming-flux-worker": VERSION}'),
+    "GET /content/v2": Reply(200, b'--x\r\n\r\nconst OURS = {"x-wyoming-flux-worker": VERSION}'),
 }
 
 
@@ -197,7 +197,7 @@ def test_update_of_an_open_worker(text: str, token: str | None) -> None:
 @pytest.mark.parametrize("code", [b"export default {}", b"", b"x" * 1000])
 def test_foreign_worker(code: bytes) -> None:
     """Whatever it is bound to, a Worker with other code is left alone."""
-    played = Played(OURS | {"GET /content/v2": Answer(200, code)})
+    played = Played(OURS | {"GET /content/v2": Reply(200, code)})
     with pytest.raises(InvalidSetting, match="not ours") as caught:
         played.run(Plan(new_token=True))
     assert caught.value.name == "name"
@@ -245,7 +245,7 @@ def test_account_is_not_clear(found: Any) -> None:
         ("GET /accounts", failed(401, 10000, "Authentication error"), AuthFailed, "permissions"),
         ("GET /accounts", failed(400, 6003, "Invalid request headers"), AuthFailed, "know this"),
         ("GET /settings", failed(403, 9109, "Unauthorized"), AuthFailed, "Scripts: Edit"),
-        ("GET /settings", Answer(403, b"<html>"), AuthFailed, "Scripts: Edit"),
+        ("GET /settings", Reply(403, b"<html>"), AuthFailed, "Scripts: Edit"),
         ("GET /settings", failed(404, 7003, "Could not route"), InvalidSetting, "no such account"),
         ("PUT /flux", failed(403, 10023, "unauthorized"), AuthFailed, "Scripts: Edit"),
         ("PUT /flux", failed(400, 10063, "subdomain_required"), InvalidSetting, "workers.dev"),
@@ -257,13 +257,13 @@ def test_account_is_not_clear(found: Any) -> None:
         ("PUT /flux", failed(429, 3036, "neurons"), QuotaExceeded, "00:00 UTC"),
         ("PUT /flux", failed(429, 971, "slow down"), Unreachable, "five minutes"),
         ("PUT /flux", failed(400, 10021, "SyntaxError: x"), Refused, "SyntaxError: x"),
-        ("PUT /flux", Answer(500, b"oops"), Unreachable, "oops"),
-        ("PUT /flux", Answer(0, b"no route to host"), Unreachable, "no route to host"),
-        ("PUT /flux", Answer(302, b""), Refused, "HTTP 302"),
+        ("PUT /flux", Reply(500, b"oops"), Unreachable, "oops"),
+        ("PUT /flux", Reply(0, b"no route to host"), Unreachable, "no route to host"),
+        ("PUT /flux", Reply(302, b""), Refused, "HTTP 302"),
     ],
 )
 def test_what_cloudflare_refuses(
-    where: str, answer: Answer, cause: type[WyomingFluxError], said: str
+    where: str, answer: Reply, cause: type[WyomingFluxError], said: str
 ) -> None:
     """Each refusal is its cause, in one sentence that says what to do."""
     played = Played({where: answer})
@@ -279,7 +279,7 @@ def test_what_cloudflare_refuses(
     ("answers", "dropped"),
     [
         ({"PUT /flux": failed(403, 10023)}, True),
-        ({"PUT /flux": Answer(502)}, False),
+        ({"PUT /flux": Reply(502)}, False),
         ({"POST /flux/subdomain": failed(403, 10023)}, False),
         (OURS | {"PUT /flux": failed(403, 10023)}, False),
     ],
@@ -302,17 +302,17 @@ def test_name_is_taken() -> None:
 
 def test_passing_faults() -> None:
     """A fault of the network or of Cloudflare's is tried again, twice, with pauses."""
-    played = Played({"PUT /flux": [Answer(0, b"reset"), Answer(502), ok({})]})
+    played = Played({"PUT /flux": [Reply(0, b"reset"), Reply(502), ok({})]})
     assert played.run().answers
     assert [step for step in played.steps if isinstance(step, Pause)] == [Pause(1.0), Pause(3.0)]
 
 
 def test_waits_for_the_new_version() -> None:
     """Neither an absent address nor the Worker of before is taken for the new one."""
-    old = Answer(200, b'{"ok":true,"version":"0.0.1"}')
-    absent = Answer(404, b"error code: 1042")
-    closed = Answer(503, b'{"error":{}}')
-    played = Played({"GET /health": [Answer(0, b"unknown name"), absent, closed, old, HEALTHY]})
+    old = Reply(200, b'{"ok":true,"version":"0.0.1"}')
+    absent = Reply(404, b"error code: 1042")
+    closed = Reply(503, b'{"error":{}}')
+    played = Played({"GET /health": [Reply(0, b"unknown name"), absent, closed, old, HEALTHY]})
     assert played.run().answers
     assert [one.api for one in played.requests[-5:]] == [False] * 5
 
@@ -323,7 +323,7 @@ def test_waits_for_the_new_version() -> None:
 )
 def test_waiting_is_bounded(answers: dict[str, Any], longest: float) -> None:
     """A Worker that does not answer is reported as made, with what its address said."""
-    played = Played(answers | {"GET /health": Answer(404, b"error code: 1042")})
+    played = Played(answers | {"GET /health": Reply(404, b"error code: 1042")})
     deployed = played.run(Plan(subdomain="somebody") if answers else Plan())
     assert (deployed.answers, deployed.token) == (False, TOKEN)
     assert deployed.said == "HTTP 404: error code: 1042"
@@ -347,7 +347,7 @@ def takes(body: bytes) -> None:
     for where in Played.USUAL:
         for status in (200, 400, 503):
             with contextlib.suppress(WyomingFluxError):
-                Played({where: Answer(status, body)}).run(Plan(subdomain="somebody"))
+                Played({where: Reply(status, body)}).run(Plan(subdomain="somebody"))
 
 
 @given(st.binary(max_size=300))

@@ -140,7 +140,7 @@ def test_processor(
     else:
         with pytest.raises(InvalidSetting, match="AVX2"):
             usable_model(cpuinfo=file)
-        assert isinstance(detector.best_detector(cpuinfo=file), detector.Level)
+        assert isinstance(detector.best_detector(cpuinfo=file), detector.Loudness)
 
 
 def test_processor_of_which_nothing_is_told(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.ear.process import Stream
+from wyoming_flux.ear.process import EarStream
 from wyoming_flux.ear.turns import CHUNK, CHUNK_BYTES, CHUNK_SAMPLES, Job, Turns, quietest
 from wyoming_flux.flux.messages import TurnEvent, TurnInfo
 
@@ -311,7 +311,7 @@ class Level:
 
 def told_of(pcm: bytes, cuts: Sequence[int], rate: int) -> list[TurnInfo]:
     """What a stream tells of audio that comes in these pieces."""
-    stream = Stream(rate, Level())
+    stream = EarStream(rate, Level())
     told = []
 
     def hear() -> None:

@@ -15,10 +15,10 @@ from wyoming_flux.simulator.faults import (
     BinaryFrames,
     ConnectedLate,
     ConnectLate,
-    Drop,
+    Dropped,
     ErrorMessage,
     Fault,
-    Garbage,
+    Gibberish,
     Jitter,
     NoControls,
     Refuse,
@@ -147,18 +147,18 @@ TROUBLES: Final = (
     Trouble("`EndOfTurn` twice", (SpoiledEnd(kind="twice"),), _H),
     Trouble("`EndOfTurn` empty", (SpoiledEnd(kind="empty"),), _H),
     Trouble("`EndOfTurn` out of order", (SpoiledEnd(kind="late"),), _H, 0.3),
-    Trouble("dropped once (1006)", (Drop(code=1006),), _1),
-    Trouble("dropped always (1006)", (Drop(code=1006),), _L, BUDGET, "connection-lost"),
-    Trouble("dropped once (1011)", (Drop(code=1011),), _1),
-    Trouble("dropped once (1000)", (Drop(code=1000),), _1),
+    Trouble("dropped once (1006)", (Dropped(code=1006),), _1),
+    Trouble("dropped always (1006)", (Dropped(code=1006),), _L, BUDGET, "connection-lost"),
+    Trouble("dropped once (1011)", (Dropped(code=1011),), _1),
+    Trouble("dropped once (1000)", (Dropped(code=1000),), _1),
     Trouble("stalls for 0.5 s", (Stall(seconds=0.5),), _H, 1.0),
     Trouble("stalls once", (Stall(),), _1, _STALL),
     Trouble("stalls always", (Stall(),), _L, _SILENT, "timeout"),
     Trouble("`Error` once", (ErrorMessage(),), _1),
     Trouble("`Error` always", (ErrorMessage(),), _L, BUDGET, "connection-lost"),
-    Trouble("garbage: text", (Garbage(kind="text"),), _H),
-    Trouble("garbage: JSON", (Garbage(kind="json"),), _H),
-    Trouble("garbage: binary", (Garbage(kind="binary"),), _H),
+    Trouble("garbage: text", (Gibberish(kind="text"),), _H),
+    Trouble("garbage: JSON", (Gibberish(kind="json"),), _H),
+    Trouble("garbage: binary", (Gibberish(kind="binary"),), _H),
     Trouble("takes audio at half speed", (SlowReader(rate=0.5),), _H, 4.5),
     Trouble("takes no audio, once", (SlowReader(rate=0.0),), _1, _STALL),
     Trouble("takes no audio, always", (SlowReader(rate=0.0),), _L, _SILENT, "timeout"),
@@ -272,7 +272,7 @@ class Cell:
         on: FaultMoment | None = "close-stream" if self.moment is Moment.FINALISING else None
         faults: list[Fault] = []
         if trouble.opening and self.moment is not Moment.CONNECTING:
-            faults.append(Drop(after=self.strikes_after, on=on, connection=first))
+            faults.append(Dropped(after=self.strikes_after, on=on, connection=first))
             struck = first + 1
         else:
             struck = first

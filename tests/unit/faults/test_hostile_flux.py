@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wyoming_flux.errors import ConnectionLost, WyomingFluxError
-from wyoming_flux.flux.learnt import Facts, Learnt
+from wyoming_flux.flux.learnt import EndpointMemory, Facts
 from wyoming_flux.flux.messages import CLOSE_STREAM, Message, parse
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Transcriber, Transcript
@@ -123,7 +123,7 @@ class HostileConnector:
         self.endpoint = endpoint
         self.name = "hostile"
         self.billed = True
-        self.learnt = Learnt(())
+        self.learnt = EndpointMemory(())
         self._scripts = iter(scripts)
 
     async def connect(self, settings: FluxSettings) -> HostileConnection:

@@ -37,13 +37,13 @@ def _midway(fault: type[Fault], **fields: st.SearchStrategy[Any]) -> st.SearchSt
 
 
 losses = st.one_of(
-    _midway(kinds.Drop, code=st.sampled_from([1000, 1005, 1006, 1008, 1011])),
+    _midway(kinds.Dropped, code=st.sampled_from([1000, 1005, 1006, 1008, 1011])),
     _midway(kinds.ErrorMessage),
 )
 any_fault = st.one_of(
     losses,
     _midway(kinds.Stall, seconds=st.one_of(st.none(), times)),
-    _midway(kinds.Garbage, kind=st.sampled_from(["text", "json", "binary"])),
+    _midway(kinds.Gibberish, kind=st.sampled_from(["text", "json", "binary"])),
     _midway(kinds.SlowReader, rate=st.sampled_from([0.0, SLOWEST, 1.0])),
     st.builds(
         kinds.Refuse,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from wyoming_flux.errors import EndpointBusy, InvalidSetting, Unreachable
-from wyoming_flux.flux import Learnt
+from wyoming_flux.flux import EndpointMemory
 from wyoming_flux.flux.order import in_order
 from wyoming_flux.flux.watch import watch
 from wyoming_flux.settings import FluxSettings
@@ -30,7 +30,7 @@ class Way:
     english: bool = False
     works: bool = True
     asked: int = 0
-    learnt: Learnt = field(default_factory=lambda: Learnt(()))
+    learnt: EndpointMemory = field(default_factory=lambda: EndpointMemory(()))
 
     def check(self, settings: FluxSettings, /) -> None:
         if self.english and settings.language not in (None, "en"):
@@ -125,7 +125,7 @@ async def test_a_busy_one_is_down_a_little_longer() -> None:
 
 def test_what_is_down_is_told_once() -> None:
     """The first failure and the return are news; the reason stays until then."""
-    learnt = Learnt(())
+    learnt = EndpointMemory(())
     assert learnt.mark_down(0.0, "refused")
     assert not learnt.mark_down(1.0, "refused again")
     assert learnt.down_because == "refused again"

@@ -14,7 +14,7 @@ from wyoming.error import Error
 from wyoming.event import Event, async_read_event, async_write_event
 
 from wyoming_flux.audio import AudioFormat
-from wyoming_flux.ear.detector import Level, best_detector
+from wyoming_flux.ear.detector import Loudness, best_detector
 from wyoming_flux.ear.turns import CHUNK
 from wyoming_flux.errors import ConnectionLost, FluxTimeout, Unreachable
 from wyoming_flux.flux.messages import (
@@ -112,7 +112,7 @@ async def engine() -> AsyncIterator[Callable[..., "asyncio.Future[Engine]"]]:
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what is loud for speech."""
-    monkeypatch.setattr(endpoint, "best_detector", Level)
+    monkeypatch.setattr(endpoint, "best_detector", Loudness)
 
 
 def sound(*seconds: float, rate: int = RATE) -> bytes:
@@ -309,7 +309,7 @@ def test_detector_where_there_is_no_better(monkeypatch: pytest.MonkeyPatch) -> N
     """Without the extra a pause is found by level: loud is speech, silence is none."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     detector = best_detector()
-    assert isinstance(detector, Level)
+    assert isinstance(detector, Loudness)
     assert detector.process_chunk(sound(0.0, 0.032)) == 1
     assert detector.process_chunk(sound(0.032)) == 0
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Request, Upgrade
+from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Upgrade, UpgradeRequest
 from wyoming_flux.simulator.profiles import ProfileName
 
 PLAIN = (("encoding", "linear16"), ("sample_rate", "16000"))
@@ -92,7 +92,7 @@ def talk() -> Callable[..., Talk]:
         base = profile if isinstance(profile, str) else profile.base
         extra = "&" + urlencode(query) if query else ""
         local = LocalFlux(profile=profile, **flux)
-        connection, session = local.open(Request(TARGETS[base] + extra))
+        connection, session = local.open(UpgradeRequest(TARGETS[base] + extra))
         assert isinstance(session, FluxSession), session
         said, waiting = Talk(connection), deque(one for f in frames for one in cut(f, chunk))
         now, next_frame = 0.0, gap

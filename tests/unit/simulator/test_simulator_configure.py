@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from wyoming_flux.simulator import DEEPGRAM, ScriptedTurn, ScriptRecognizer, StreamParameters
-from wyoming_flux.simulator.stream import Stream, UnparsableMessage
+from wyoming_flux.simulator.stream import SimulatedStream, UnparsableMessage
 
 Spoken = Callable[..., bytes]
 
 
-def make_stream(**parameters: Any) -> Stream:
+def make_stream(**parameters: Any) -> SimulatedStream:
     """A stream that hears something unfinished."""
     script = [ScriptedTurn.of("kitchen light", unfinished=True)]
     wanted = StreamParameters(sample_rate=16000, **parameters)
-    return Stream(wanted, DEEPGRAM, ScriptRecognizer(script), request_id="request")
+    return SimulatedStream(wanted, DEEPGRAM, ScriptRecognizer(script), request_id="request")
 
 
 def test_configure_changes_the_running_turn(spoken: Spoken) -> None:
@@ -90,6 +90,6 @@ def test_a_configure_of_the_wrong_shape_is_fatal(message: dict[str, Any]) -> Non
 def test_parameters_are_not_shared() -> None:
     """Configure on one stream leaves another alone."""
     parameters = StreamParameters(sample_rate=16000)
-    one = Stream(parameters, DEEPGRAM, ScriptRecognizer(()), request_id="1")
+    one = SimulatedStream(parameters, DEEPGRAM, ScriptRecognizer(()), request_id="1")
     one.configure({"type": "Configure", "keyterms": ["x"]})
     assert parameters == dataclasses.replace(one.parameters, keyterms=())

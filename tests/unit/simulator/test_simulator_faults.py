@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wyoming_flux.simulator import FluxSession, LocalFlux, Refusal, Request, faults
+from wyoming_flux.simulator import FluxSession, LocalFlux, Refusal, UpgradeRequest, faults
 from wyoming_flux.simulator.faults import (
     BinaryFrames,
     ConnectedLate,
     ConnectLate,
-    Drop,
+    Dropped,
     ErrorMessage,
     Fault,
-    Garbage,
+    Gibberish,
     Jitter,
     NoControls,
     Refuse,
@@ -37,7 +37,7 @@ FORCE = {"type": "ForceEndTurn"}
 def test_faults_of_the_upgrade_strike_their_connection_only(target: Any) -> None:
     """The first is refused, late; the next are let in at once."""
     flux = LocalFlux(faults=[ConnectLate(seconds=3, connection=1), Refuse(connection=1)])
-    answers = [flux.open(Request(target("workers-ai"))) for _ in range(3)]
+    answers = [flux.open(UpgradeRequest(target("workers-ai"))) for _ in range(3)]
     assert [type(answer) for _, answer in answers] == [Refusal, FluxSession, FluxSession]
     assert [upgrade.answer_delay for upgrade, _ in answers] == [3, 0, 0]
 
@@ -66,7 +66,7 @@ def test_who_does_not_get_the_last_messages_gets_the_close(talk: Talking) -> Non
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1011])
 def test_drop_after_audio(talk: Talking, spoken: Spoken, code: int) -> None:
     """All up to then arrives, then the close with its code."""
-    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Drop(after=1.5, code=code)])
+    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Dropped(after=1.5, code=code)])
     assert said.close_code == code
     assert said.windows[-1] == 1.5
     assert said.connection.audio_bytes < 3.2 * 32000
@@ -85,7 +85,7 @@ def test_drop_after_audio(talk: Talking, spoken: Spoken, code: int) -> None:
 def test_drop_at_a_moment(talk: Talking, spoken: Spoken, moment: Any, last: str) -> None:
     """Not before it has happened; control messages are not answered any more."""
     said = talk(
-        spoken(0.2, 1.0, 0.6), FORCE, bytes(640), CLOSE, faults=[Drop(on=moment, code=1011)]
+        spoken(0.2, 1.0, 0.6), FORCE, bytes(640), CLOSE, faults=[Dropped(on=moment, code=1011)]
     )
     assert said.close_code == 1011
     assert said.messages[-1].get("event", said.messages[-1]["type"]) == last
@@ -93,7 +93,7 @@ def test_drop_at_a_moment(talk: Talking, spoken: Spoken, moment: Any, last: str)
 
 def test_a_moment_and_audio_are_both_needed(talk: Talking, spoken: Spoken) -> None:
     """The later of the two counts."""
-    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Drop(on="start-of-turn", after=2.0)])
+    said = talk(spoken(0.2, 3.0), CLOSE, faults=[Dropped(on="start-of-turn", after=2.0)])
     assert said.windows[-1] == 2.0
 
 
@@ -157,7 +157,7 @@ def test_error_message(talk: Talking, spoken: Spoken) -> None:
 def test_garbage(talk: Talking, spoken: Spoken, kind: Any) -> None:
     """Something that is no message, once, and the stream goes on."""
     whole = talk(spoken(0.2, 1.0, 1.0), CLOSE).frames
-    said = talk(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Garbage(after=1.0, kind=kind)])
+    said = talk(spoken(0.2, 1.0, 1.0), CLOSE, faults=[Gibberish(after=1.0, kind=kind)])
     assert len(said.frames) == len(whole) + 1
     assert isinstance(said.frames[5], bytes) is (kind == "binary")
     assert (said.frames[5] == "") is (kind == "empty")
@@ -228,12 +228,12 @@ def test_no_controls(talk: Talking, control: Any, answer: Any, code: int | None,
         ('refuse:status=500,body={"a":1,"b":2}', Refuse(status=500, body='{"a":1,"b":2}')),
         ("connect-late:seconds=0.5", ConnectLate(seconds=0.5)),
         ("connected-late:after_audio=true", ConnectedLate(after_audio=True)),
-        ("drop:after=1.5,code=1011,reason=gone", Drop(after=1.5, code=1011, reason="gone")),
-        ("drop:on=close-stream,code=1005", Drop(on="close-stream", code=1005)),
+        ("drop:after=1.5,code=1011,reason=gone", Dropped(after=1.5, code=1011, reason="gone")),
+        ("drop:on=close-stream,code=1005", Dropped(on="close-stream", code=1005)),
         ("stall:after=1", Stall(after=1.0)),
         ("stall:seconds=2", Stall(seconds=2.0)),
         ("error:code=X,description=Y", ErrorMessage(code="X", description="Y")),
-        ("garbage:kind=binary", Garbage(kind="binary")),
+        ("garbage:kind=binary", Gibberish(kind="binary")),
         ("slow-reader:rate=0.5,after=2", SlowReader(rate=0.5, after=2.0)),
         ("jitter:seconds=0.1,seed=7", Jitter(seconds=0.1, seed=7)),
         ("end:kind=twice", SpoiledEnd(kind="twice")),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wyoming_flux.simulator import DEEPGRAM, WORKERS_AI, LocalFlux, Profile, Refusal, Request
+from wyoming_flux.simulator import DEEPGRAM, WORKERS_AI, LocalFlux, Profile, Refusal, UpgradeRequest
 from wyoming_flux.simulator.faults import Refuse
 from wyoming_flux.simulator.profiles import load, parse
 
@@ -106,10 +106,10 @@ def test_refused_parameters() -> None:
     """The answer is the file's; without the parameter there is a stream."""
     flux = LocalFlux(profile=profile(refused={"eot_timeout_ms": {"status": 200, "body": "{}"}}))
     plain = "/?encoding=linear16&sample_rate=16000"
-    _, refusal = flux.open(Request(plain + "&eot_timeout_ms=900"))
+    _, refusal = flux.open(UpgradeRequest(plain + "&eot_timeout_ms=900"))
     assert isinstance(refusal, Refusal)
     assert (refusal.status, refusal.body) == (200, b"{}")
-    upgrade, _ = flux.open(Request(plain))
+    upgrade, _ = flux.open(UpgradeRequest(plain))
     assert upgrade.parameters is not None
 
 

@@ -28,7 +28,14 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 
 from tests.support.coded import CodedRecognizer, speak
-from wyoming_flux.simulator import PROFILES, FluxSession, LocalFlux, Profile, Request, Simulator
+from wyoming_flux.simulator import (
+    PROFILES,
+    FluxSession,
+    LocalFlux,
+    Profile,
+    Simulator,
+    UpgradeRequest,
+)
 from wyoming_flux.simulator.faults import ErrorMessage, Refuse
 
 # The SDK imports names of older versions of websockets.
@@ -283,7 +290,7 @@ def test_every_message_is_one_of_the_sdk_s(
         wanted.pop("language_hint", None)
     profile: Profile = dataclasses.replace(PROFILES[name], idle_timeout=None)
     flux = LocalFlux(profile=profile, recognizer=CodedRecognizer, ingest_rate=0)
-    _, session = flux.open(Request("/v2/listen?" + urlencode(wanted)))
+    _, session = flux.open(UpgradeRequest("/v2/listen?" + urlencode(wanted)))
     assert isinstance(session, FluxSession), session
     session.start(0.0)
     said, multi = [], model == "flux-general-multi"

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.coded import CodedRecognizer, speak
 from wyoming_flux.simulator import Simulator, Upgrade
-from wyoming_flux.simulator.faults import Drop, Refuse, SlowReader
+from wyoming_flux.simulator.faults import Dropped, Refuse, SlowReader
 
 CLOSE = '{"type":"CloseStream"}'
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -92,7 +92,7 @@ async def test_a_plain_request_is_no_connection() -> None:
 
 async def test_a_reconnect_succeeds(converse: Any, target: Any) -> None:
     """Faults of the first two connections leave the third alone."""
-    faults = [Refuse(status=503, connection=1), Drop(after=0.5, code=1006, connection=2)]
+    faults = [Refuse(status=503, connection=1), Dropped(after=0.5, code=1006, connection=2)]
     audio = speak("one two three") + bytes(32000)
     async with Simulator(recognizer=CodedRecognizer, faults=faults, ingest_rate=0) as simulator:
         url = simulator.url + target("workers-ai")
@@ -107,7 +107,7 @@ async def test_a_reconnect_succeeds(converse: Any, target: Any) -> None:
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1008, 1011, 1012, 4000])
 async def test_close_codes(converse: Any, target: Any, code: int) -> None:
     """Each arrives as it is meant, after all that was said before."""
-    async with Simulator(faults=[Drop(after=0.5, code=code)], ingest_rate=0) as simulator:
+    async with Simulator(faults=[Dropped(after=0.5, code=code)], ingest_rate=0) as simulator:
         messages, closed = await converse(simulator.url + target("workers-ai"), bytes(16000))
     assert closed == code
     assert messages[-1]["audio_window_end"] == 0.5

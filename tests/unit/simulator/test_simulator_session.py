@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.coded import CodedRecognizer, speak
-from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Refusal, Request
+from wyoming_flux.simulator import Close, FluxSession, LocalFlux, Refusal, UpgradeRequest
 from wyoming_flux.simulator.faults import Jitter, SpoiledEnd
 
 Talking = Callable[..., Any]
 Spoken = Callable[..., bytes]
 CLOSE = {"type": "CloseStream"}
 FORCE = {"type": "ForceEndTurn"}
-PLAIN = Request("/?encoding=linear16&sample_rate=16000")
+PLAIN = UpgradeRequest("/?encoding=linear16&sample_rate=16000")
 
 
 def opened(**flux: Any) -> FluxSession:
@@ -164,7 +164,7 @@ def test_only_the_last_connections_are_remembered() -> None:
     """Load tests do not fill the memory, and the numbers go on."""
     flux = LocalFlux()
     for _ in range(1100):
-        flux.open(Request("/"))
+        flux.open(UpgradeRequest("/"))
     assert len(flux.connections) == 1000
     assert (flux.connections[-1].number, flux.connections[-1].refused) == (1100, 400)
 
@@ -173,7 +173,7 @@ def test_only_the_last_connections_are_remembered() -> None:
 def test_so_many_streams_at_once(profile: Any, target: Any) -> None:
     """Beyond it 503, in the profile's shape; who leaves makes room."""
     flux = LocalFlux(profile=profile, max_streams=2)
-    request = Request(target(profile))
+    request = UpgradeRequest(target(profile))
     sessions = [flux.open(request)[1] for _ in range(2)]
     refusal = flux.open(request)[1]
     assert isinstance(refusal, Refusal)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wyoming_flux.simulator import DEEPGRAM, WORKERS_AI, Profile, ScriptedTurn, ScriptRecognizer
 from wyoming_flux.simulator.parameters import StreamParameters
 from wyoming_flux.simulator.script import Part
-from wyoming_flux.simulator.stream import Stream
+from wyoming_flux.simulator.stream import SimulatedStream
 
 Spoken = Callable[..., bytes]
 LIGHT = "turn on the living room light"
@@ -21,9 +21,9 @@ def make_stream(
     profile: Profile = DEEPGRAM,
     sample_rate: int = 16000,
     **parameters: Any,
-) -> Stream:
+) -> SimulatedStream:
     """A stream that hears a script."""
-    return Stream(
+    return SimulatedStream(
         StreamParameters(sample_rate=sample_rate, **parameters),
         profile,
         ScriptRecognizer(script or (LIGHT,)),

@@ -14,8 +14,8 @@ from wyoming_flux.simulator import (
     PROFILES,
     WORKERS_AI,
     Refusal,
-    Request,
     StreamParameters,
+    UpgradeRequest,
 )
 from wyoming_flux.simulator.faults import Refuse
 from wyoming_flux.simulator.parameters import InvalidParameter, from_inputs, from_query
@@ -33,7 +33,7 @@ def knock(
     token: str | None = None,
 ) -> Decision:
     """The answer to an upgrade request."""
-    request = Request(target, headers or {})
+    request = UpgradeRequest(target, headers or {})
     return decide(request, PROFILES[profile], request_id="id", token=token)
 
 
@@ -295,7 +295,7 @@ def test_any_query_gets_an_answer(query: list[tuple[str, str]], profile: Any) ->
     """Parameters within the ranges, or one of the refusals; never another exception."""
     start = [("encoding", "linear16"), ("sample_rate", "16000")]
     for whole in (query, [*start, *query]):
-        request = Request("/v2/listen?" + urlencode(whole))
+        request = UpgradeRequest("/v2/listen?" + urlencode(whole))
         answer = decide(request, PROFILES[profile], request_id="id")
         if isinstance(answer, Refusal):
             assert refused(answer)[0] in (400, 403)

@@ -12,7 +12,7 @@ from wyoming_flux.errors import Refused
 from wyoming_flux.flux.connection import WORKER_HEADER
 
 from .plan import CLIPS, NAME, TIMEOUT_MS
-from .streams import Record, Stream, kind_of, kinds_of, message_of, streams_of
+from .streams import Record, StreamRecords, kind_of, kinds_of, message_of, streams_of
 
 _CLOSES: Final = (1000, 1005, 1006)
 """Codes that may follow a ``CloseStream``: as documented, and through a proxy."""
@@ -24,7 +24,7 @@ _COVERED: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reaction:
     """What a text message brought, in the middle of a word."""
 
     kind: str
@@ -80,7 +80,7 @@ class Findings:
     timeout_ms: float | None = None
     timeout_asked: bool = False
     timeout_honoured: bool | None = None
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, Reaction] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
     """In force where nothing was asked for, by the answer to ``Configure``."""
     idle_closed: float | None = None
@@ -115,7 +115,7 @@ def find(records: Iterable[Record]) -> Findings:
     return found
 
 
-def _upgrades(found: Findings, opened: Sequence[Stream]) -> None:
+def _upgrades(found: Findings, opened: Sequence[StreamRecords]) -> None:
     times = [one.opened["connect_ms"] for one in opened if one.opened]
     found.cold_ms = times[0]
     found.warm_ms = statistics.median(times[1:]) if times[1:] else None
@@ -123,7 +123,7 @@ def _upgrades(found: Findings, opened: Sequence[Stream]) -> None:
     found.plain = found.route == "worker" and WORKER_HEADER not in headers
 
 
-def _parameters(found: Findings, streams: Sequence[Stream]) -> None:
+def _parameters(found: Findings, streams: Sequence[StreamRecords]) -> None:
     for stream in streams:
         name = stream.name
         if name.startswith(("eot_", "eager_", "keyterm")):
@@ -148,7 +148,7 @@ def _parameters(found: Findings, streams: Sequence[Stream]) -> None:
         found.name_helps = None if before else heard
 
 
-def _messages(found: Findings, opened: Sequence[Stream]) -> None:
+def _messages(found: Findings, opened: Sequence[StreamRecords]) -> None:
     fields: dict[str, dict[str, None]] = {}
     binary, typed = set(), set()
     for frame in (one for stream in opened for one in stream.frames):
@@ -180,7 +180,7 @@ def _messages(found: Findings, opened: Sequence[Stream]) -> None:
         found.first_message += f", after {first[0]['sent']:.2f} s of audio"
 
 
-def _windows(found: Findings, streams: Sequence[Stream]) -> None:
+def _windows(found: Findings, streams: Sequence[StreamRecords]) -> None:
     if not any(stream.turns for stream in streams):
         return
     lags, paces = [], []
@@ -208,7 +208,7 @@ def _windows(found: Findings, streams: Sequence[Stream]) -> None:
         found.update_seconds = statistics.median(gaps)
 
 
-def _ends(found: Findings, opened: Sequence[Stream]) -> None:
+def _ends(found: Findings, opened: Sequence[StreamRecords]) -> None:
     by_audio = []
     for stream in opened:
         if stream.name == "timeout":
@@ -229,7 +229,7 @@ def _ends(found: Findings, opened: Sequence[Stream]) -> None:
         found.end_of_turn_ms = statistics.median(times)
 
 
-def _timeout(found: Findings, stream: Stream) -> None:
+def _timeout(found: Findings, stream: StreamRecords) -> None:
     found.timeout_asked, found.timeout_ms = True, stream.end_ms
     asked = dict(stream.records[0]["asked"])
     end = math.inf if stream.end_ms is None else stream.end_ms
@@ -245,10 +245,10 @@ _PROPER: Final = {
 """What shows that a control message is taken."""
 
 
-def _answer(found: Findings, stream: Stream) -> Answer:
+def _answer(found: Findings, stream: StreamRecords) -> Reaction:
     said = stream.first("control")
     if said is None:
-        return Answer("not asked")
+        return Reaction("not asked")
     name = stream.name.removeprefix("control ")
     after = stream.records[stream.records.index(said) :]
     frames = [one for one in after if one["event"] == "frame"]
@@ -271,7 +271,7 @@ def _answer(found: Findings, stream: Stream) -> Answer:
         kind = "taken"
     else:
         kind = "ignored" if code is None else "close"
-    return Answer(kind, came, code, flushed)
+    return Reaction(kind, came, code, flushed)
 
 
 def _thresholds(frames: Iterable[Record]) -> dict[str, float]:
@@ -294,7 +294,7 @@ def _judge_close(found: Findings) -> None:
         found.answers["CloseStream"] = dataclasses.replace(close, kind="taken")
 
 
-def _idle(found: Findings, stream: Stream) -> None:
+def _idle(found: Findings, stream: StreamRecords) -> None:
     waits, closed = stream.first("waits"), stream.closed
     if waits is None:
         return
@@ -306,16 +306,16 @@ def _idle(found: Findings, stream: Stream) -> None:
         found.idle_heard = bool(stream.text)
 
 
-def _lost_its_text(stream: Stream) -> bool:
+def _lost_its_text(stream: StreamRecords) -> bool:
     told = {one.info.turn_index for one in stream.turns if one.info.transcript}
     return any(not one.info.transcript and one.info.turn_index in told for one in stream.ends)
 
 
-def _told_twice(stream: Stream) -> bool:
+def _told_twice(stream: StreamRecords) -> bool:
     return len({one.info.turn_index for one in stream.ends}) < len(stream.ends)
 
 
-_ODDITIES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] = (
+_ODDITIES: Final[tuple[tuple[str, Callable[[StreamRecords], bool]], ...]] = (
     ("EndOfTurn without the text that was told before", _lost_its_text),
     ("EndOfTurn told twice", _told_twice),
     (
@@ -324,7 +324,7 @@ _ODDITIES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] = (
     ),
     ("audio was not taken in time", lambda one: one.first("overdue") is not None),
 )
-_ODDITIES_OF_SENTENCES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] = (
+_ODDITIES_OF_SENTENCES: Final[tuple[tuple[str, Callable[[StreamRecords], bool]], ...]] = (
     ("an Error", lambda one: "Error" in kinds_of(one.frames)),
     ("closed in the middle", lambda one: one.closed is not None),
     ("nothing was heard of the sentence", lambda one: one.said is not None and not one.text),
@@ -333,7 +333,7 @@ _ODDITIES_OF_SENTENCES: Final[tuple[tuple[str, Callable[[Stream], bool]], ...]] 
 """On streams on which nothing is done that may bring this."""
 
 
-def _oddities(found: Findings, opened: Sequence[Stream]) -> None:
+def _oddities(found: Findings, opened: Sequence[StreamRecords]) -> None:
     plain = [one for one in opened if not one.name.startswith(("control", "idle"))]
     for table, streams in ((_ODDITIES, opened), (_ODDITIES_OF_SENTENCES, plain)):
         for what, is_so in table:

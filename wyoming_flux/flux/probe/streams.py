@@ -20,7 +20,7 @@ class Heard:
     info: TurnInfo
 
 
-class Stream:
+class StreamRecords:
     """The records of one stream; times in seconds since it was asked for."""
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -81,17 +81,17 @@ class Stream:
         return None if end is None or spoken is None else 1000 * (end.at - spoken)
 
 
-def streams_of(records: Iterable[Record]) -> Iterator[Stream]:
+def streams_of(records: Iterable[Record]) -> Iterator[StreamRecords]:
     """Give the streams that were asked for, in order."""
     current: list[Record] = []
     for one in records:
         if one["event"] in ("opening", "left out") and current:
-            yield Stream(current)
+            yield StreamRecords(current)
             current = []
         if one["event"] != "left out":
             current.append(one)
     if current:
-        yield Stream(current)
+        yield StreamRecords(current)
 
 
 def message_of(frame: Record) -> Record | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from wyoming_flux.flux.endpoint import PRICE
 
-from .findings import Answer, Findings
+from .findings import Findings, Reaction
 from .plan import IDLE, NAME, TIMEOUT_MS
 
 _LAG: Final = 0.1
@@ -176,7 +176,7 @@ def _last_rows(found: Findings) -> list[tuple[str, str]]:
     return [(f"a stream without audio for {IDLE:.0f} s", idle)]
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: Reaction) -> str:
     ends = "" if answer.code is None else f"; closed with {answer.code}"
     came = f"; then came {', '.join(answer.came)}" if answer.came else "; nothing came"
     # Only a message that ends something should make it tell the rest.
