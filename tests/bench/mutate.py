@@ -72,6 +72,8 @@ BELONGS: Final = {
     "settings.py": (
         f"{UNIT}/test_settings.py",
         f"{UNIT}/cli/test_reference.py",
+        f"{UNIT}/cli/test_cli_options.py",
+        f"{UNIT}/home/test_where.py",
         f"{UNIT}/server/test_server_settings.py",
     ),
     "declare.py": (f"{UNIT}/test_settings.py", f"{UNIT}/cli/test_reference.py"),

@@ -16,6 +16,7 @@ from wyoming_flux.settings import (
     CaptureSettings,
     FallbackSettings,
     FluxSettings,
+    HomeSettings,
     ProgramSettings,
     ServerSettings,
     UtteranceSettings,
@@ -23,6 +24,8 @@ from wyoming_flux.settings import (
 
 # The ends of each range are tried below.
 WRONG: list[tuple[type[Any], str, Any]] = [
+    (ProgramSettings, "route", "somewhere"),
+    (HomeSettings, "home_assistant", 8123),
     *((FluxSettings, "sample_rate", one) for one in (22050, True, "16000", 16000.0)),
     (FluxSettings, "sensitivity", "high"),
     *((FluxSettings, "eot_threshold", one) for one in (float("nan"), "0.7", True)),
@@ -93,7 +96,7 @@ def test_a_preset_lowers_the_early_guess() -> None:
 
 
 CLASSES = (
-    *(ProgramSettings, FallbackSettings, FluxSettings),
+    *(ProgramSettings, FallbackSettings, FluxSettings, HomeSettings),
     *(UtteranceSettings, CaptureSettings, ServerSettings),
 )
 EVERY = [one for kind in CLASSES for one in settings_of(kind).values()]

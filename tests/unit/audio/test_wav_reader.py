@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wyoming_flux.audio import AudioFormat
-from wyoming_flux.audio.wav import WavReader, is_wav
+from wyoming_flux.audio.wav import WavReader, is_wav, name_of
 from wyoming_flux.errors import InvalidAudio
 
 PCM = bytes(range(256)) * 2
@@ -165,6 +165,11 @@ def test_announced_length_is_known_for_progress() -> None:
         (_wav(_chunk(b"fmt ", _fmt(bits=8, tag=6))), "8 bit A-law"),
         (_wav(_chunk(b"fmt ", _fmt(bits=8, tag=7))), "8 bit µ-law"),
         (_wav(_chunk(b"fmt ", _fmt(bits=4, tag=17))), "4 bit ADPCM"),
+        (_wav(_chunk(b"fmt ", _fmt(bits=4, tag=2))), "4 bit ADPCM"),
+        (_wav(_chunk(b"fmt ", _fmt(tag=0x31))), "GSM"),
+        (_wav(_chunk(b"fmt ", _fmt(tag=0x50))), "MPEG"),
+        (_wav(_chunk(b"fmt ", _fmt(tag=0x55))), "MP3"),
+        (_wav(_chunk(b"fmt ", _fmt(tag=0xFF))), "AAC"),
         (_wav(_chunk(b"fmt ", _fmt(bits=16, tag=0x1234))), "0x1234-encoded"),
         (_wav(_chunk(b"fmt ", _fmt(rate=7000))), "7000 Hz"),
         (_wav(_chunk(b"fmt ", _fmt(bits=64))), "8 bytes"),
@@ -181,6 +186,29 @@ def test_what_cannot_be_read_is_named(data: bytes, said: str) -> None:
     assert message.count("\n") == 0
     assert not audio.strip(b"x")
     assert _outcome([data[at : at + 1] for at in range(len(data))])[2] == message
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\0\0\0\x1cftypM4A ", "an MP4 file"),
+        *((bytes.fromhex(one), "an MP3 file") for one in ("fffb90", "fffa10", "fff3e0", "ffe318")),
+        # No sync, another layer, a reserved version, bit rate or sample rate; too short.
+        *((bytes.fromhex(one), None) for one in ("fefb90", "ff9b90", "fffd90", "ffeb90", "fffb")),
+        *((bytes.fromhex(one), None) for one in ("fffb00", "fffbf0", "fffb9c", "fffb9d")),
+    ],
+)
+def test_other_kinds_are_named(head: bytes, name: str | None) -> None:
+    """An MP3 without a tag has nothing but the header of its first frame."""
+    assert name_of(head) == name
+
+
+def test_one_sample_is_enough() -> None:
+    """The shortest audio there is."""
+    assert _read(_wav(_chunk(b"fmt ", _fmt()), _chunk(b"data", b"xy"))) == (
+        AudioFormat(16000, 2, 1),
+        b"xy",
+    )
 
 
 ids = st.sampled_from([b"fmt ", b"data", b"LIST", b"fact", b"\0\0\0\0"])
