@@ -181,11 +181,12 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], 
 
 
 def test_wheel_is_the_library_alone(distributions: tuple[list[str], list[str]]) -> None:
-    """The wheel has all modules and py.typed, its licence, and nothing of the rest."""
+    """The wheel has all modules and py.typed, the Worker, its licence, and nothing of the rest."""
     name = f"wyoming_flux-{PROJECT['version']}.dist-info"
     files, _ = distributions
     assert {path.partition("/")[0] for path in files} == {"wyoming_flux", name}
-    assert {"wyoming_flux/py.typed", f"{name}/licenses/LICENSE"} <= set(files)
+    assert {"wyoming_flux/py.typed", "wyoming_flux/worker.js"} <= set(files)
+    assert f"{name}/licenses/LICENSE" in files
     assert set(tracked("wyoming_flux/*.py")) <= set(files)
 
 
