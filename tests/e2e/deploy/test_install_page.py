@@ -1,6 +1,7 @@
-"""docs/install.md counts its steps; README.md says the same numbers."""
+"""docs/install.md counts its steps, README.md too; docs/publishing.md gives another name."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,22 @@ def test_the_steps_are_counted(way: int, steps: int) -> None:
     """What the tables promise is what the section asks for."""
     assert counts(PAGE)[way] == str(steps)
     assert counts((ROOT / "README.md").read_text("utf-8"))[way] == str(steps)
+
+
+def test_another_name_is_one_command(tmp_path: Path) -> None:
+    """The command of the page leaves nothing of the old name; images stay in small letters."""
+    page = (ROOT / "docs/publishing.md").read_text("utf-8")
+    (command,) = re.findall(r"`(git grep .+)`", page)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, clone], check=True)
+    command = command.replace("OWNER", "Some-One").replace("NAME", "else")
+    subprocess.run(["bash", "-euc", command], cwd=clone, check=True)
+    old = "wyoming-flux/wyoming-flux|owner=wyoming-flux|@wyoming-flux"
+    find = ["git", "grep", "-IE", old, ":!tests"]
+    left = subprocess.run(find, cwd=clone, check=False, capture_output=True)
+    assert left.stdout == b""
+    assert "owner=Some-One&repository=else&" in (clone / "README.md").read_text("utf-8")
+    assert "image: ghcr.io/some-one/else:" in (clone / "compose.yaml").read_text("utf-8")
+    app = (clone / "deploy/app/config.yaml").read_text("utf-8")
+    assert "image: ghcr.io/some-one/else-app\n" in app
+    assert "url: https://github.com/Some-One/else\n" in app

@@ -170,6 +170,16 @@ def test_a_stranger_fetches_all_of_it(runner: Runner) -> None:
     }
 
 
+@pytest.mark.parametrize("job", ["image", "images", "fetch"])
+def test_an_owner_with_capitals(runner: Runner, job: str) -> None:
+    """Names of images have small letters alone, whatever the repository is called."""
+    name = "ghcr.io/Some-One/Else"
+    assert runner.run(job, IMAGE=name, SUFFIX="-app", PLATFORM="arm64", ARCH="aarch64")
+    named = [one for one in runner.calls if "some-one/else" in one]
+    assert named
+    assert not [one for one in runner.calls if "Some-One" in one]
+
+
 @pytest.mark.parametrize("fails", ["pip download", "pull --platform linux/arm64"])
 def test_what_a_stranger_cannot_fetch_is_not_published(runner: Runner, fails: str) -> None:
     """A package that is still private, or not there yet, stops the release."""
