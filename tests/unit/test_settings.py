@@ -25,6 +25,7 @@ from wyoming_flux.settings import (
 # The ends of each range are tried below.
 WRONG: list[tuple[type[Any], str, Any]] = [
     (ProgramSettings, "route", "somewhere"),
+    *((ProgramSettings, "debug", one) for one in (1, "yes")),
     (HomeSettings, "home_assistant", 8123),
     *((FluxSettings, "sample_rate", one) for one in (22050, True, "16000", 16000.0)),
     (FluxSettings, "sensitivity", "high"),
@@ -55,7 +56,7 @@ def test_what_cannot_work_is_refused(kind: type[Any], name: str, value: Any) -> 
 
 def test_the_longest_texts_are_possible() -> None:
     """A hundred key terms of a hundred characters, a tag of 128, an address of 2000."""
-    FluxSettings(keyterms=("x" * 100,) * 100, tag="x" * 128)
+    FluxSettings(keyterms=("x" * 100,) * 100, tag="x" * 128, mip_opt_out=True)
     FallbackSettings(fallback=("x" * 2000,))
     with pytest.raises(InvalidSetting, match="a fallback must have at most 2000 characters"):
         FallbackSettings(fallback=("x" * 2001,))
@@ -106,7 +107,7 @@ EVERY = [one for kind in CLASSES for one in settings_of(kind).values()]
 def test_a_default_is_what_it_says(one: Setting) -> None:
     """Each setting has a place and a purpose; its default passes its own check, a switch is off."""
     one.check(one.default)
-    assert one.kind != "switch" or one.default is False
+    assert one.kind != "switch" or (one.default, one.usual) == (False, "")
     assert one.group in GROUPS
     assert one.help
     assert one.takes

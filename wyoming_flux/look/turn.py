@@ -152,7 +152,12 @@ class Turn:
             if one.text:
                 turns.setdefault((one.attempt, one.turn), []).append(one)
         found: list[Word] = []
-        for messages in turns.values():
+        latest = 0
+        for (number, _), messages in turns.items():
+            if number != latest and number in self.attempts:
+                # What is heard again after a loss replaces what a lost stream had heard of it.
+                found = [one for one in found if one.end <= self.attempts[number].start]
+            latest = number
             final = messages[-1].text.split()
             ends: list[float] = []
             for one in messages:
@@ -163,12 +168,7 @@ class Turn:
                 ends += [begin + (end - begin) * (i + 1) / new for i in range(new)]
             starts = [max(0.0, ends[0] - 0.25), *ends]
             found += [Word(*each) for each in zip(final, starts, ends, strict=False)]
-        # What was heard again after a loss replaces what a lost stream had heard of it.
-        last = max((key[0] for key in turns), default=0)
-        start = self.attempts[last].start if last in self.attempts else 0.0
-        own = sum(len(m[-1].text.split()) for key, m in turns.items() if key[0] == last)
-        older = [word for word in found[: len(found) - own] if word.end <= start]
-        return older + found[len(found) - own :]
+        return found
 
 
 def look_at(record: Record) -> Turn:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.make_records import COMMAND, FOLDER, PLAYS, TWO, Play, keep
@@ -78,7 +78,18 @@ plays = st.builds(
 )
 
 
+TWICE = Play(
+    faults=["drop:after=1.0,connection=1", "drop:after=2.0,connection=2"],
+    audio=TWO,
+    turn=UtteranceSettings(hold=0, answer_on="audio-stop"),
+    stop=True,
+    chunk=0.01,
+)
+"""Both replays begin at the first word: it was written down three times."""
+
+
 @given(play=plays)
+@example(play=TWICE)
 @settings(max_examples=60)
 def test_parts_add_up_whatever_happened(play: Play) -> None:
     """With any faults, settings and chunks no part is negative, none is left over, and no word."""
