@@ -35,7 +35,8 @@ class Attempts:
         self._rate = rate
         self._events = events
         self._last = 0
-        self._pointer = 0
+        self.pointer = 0
+        """The endpoint that is asked, or was asked last."""
         self._pointed_at = 0.0
         # Since when there has been no stream, and what the present fault has cost before.
         self._alone_since = 0.0
@@ -48,13 +49,13 @@ class Attempts:
     @property
     def has_next(self) -> bool:
         """Whether another endpoint waits."""
-        return self._pointer + 1 < len(self._names)
+        return self.pointer + 1 < len(self._names)
 
     def connect(self, t: float) -> None:
         """Ask the present endpoint."""
         self._last += 1
-        self.trying[self._last] = (self._pointer, t)
-        self._events.append(Connect(self._last, self._pointer))
+        self.trying[self._last] = (self.pointer, t)
+        self._events.append(Connect(self._last, self.pointer))
 
     def drop(self) -> None:
         """Stop all attempts."""
@@ -113,13 +114,13 @@ class Attempts:
         late = self.late(t)
         if self.has_next and (late or t - self._pointed_at >= rules.BESIDE_NEXT):
             if self.trying:
-                text = f"{self._names[self._pointer]} was not open after {rules.BESIDE_NEXT:g} s"
-                self.note(self._pointer, FluxTimeout(text))
-            self._events.append(Learnt(self._pointer, Fact.DOWN, error=self.error))
-            self._ask(self._pointer + 1, t)
+                text = f"{self._names[self.pointer]} was not open after {rules.BESIDE_NEXT:g} s"
+                self.note(self.pointer, FluxTimeout(text))
+            self._events.append(Learnt(self.pointer, Fact.DOWN, error=self.error))
+            self._ask(self.pointer + 1, t)
         elif late:
             if self.trying:
-                name = self._names[self._pointer]
+                name = self._names[self.pointer]
                 self.error = FluxTimeout(f"{name} could not be reached in time")
             self.given_up = True
         elif not self.trying:
@@ -134,7 +135,7 @@ class Attempts:
         """Whether the present fault has cost all that it may; *owing*: by the present stream."""
         spent = self._spent + (t - self._alone_since if owing is None else owing)
         # The last one gets its time, however much those before it took.
-        waits = self._pointer and t < self._pointed_at + rules.LAST_GETS
+        waits = self.pointer and t < self._pointed_at + rules.LAST_GETS
         return spent >= rules.BUDGET and not waits
 
     def patience(self, stream: Stream) -> float:
@@ -151,7 +152,7 @@ class Attempts:
         self.faults.append((endpoint, error))
 
     def _ask(self, endpoint: int, t: float) -> None:
-        self._pointer = endpoint
+        self.pointer = endpoint
         self._pointed_at = t
         self.failures = self.losses = 0
         self.connect(t)
@@ -160,13 +161,13 @@ class Attempts:
         """Go on with the next endpoint, unless that is under way; give up where there is none."""
         if not isinstance(self.error, EndpointBusy):
             self._events.append(Learnt(endpoint, Fact.DOWN, error=self.error))
-        if self._pointer <= endpoint and self.has_next:
+        if self.pointer <= endpoint and self.has_next:
             self._ask(endpoint + 1, t)
         elif self.trying:
             pass
-        elif self._pointer > endpoint:
+        elif self.pointer > endpoint:
             # Asked beside this one, and dropped when this one was the first to open.
-            self._ask(self._pointer, t)
+            self._ask(self.pointer, t)
         else:
             self.given_up = True
 
@@ -176,4 +177,4 @@ class Attempts:
             self.failures += 1
             if not self.late(self.retry_at):
                 return
-        self._leave(self._pointer, t)
+        self._leave(self.pointer, t)

@@ -89,8 +89,9 @@ class Machine:
         self._last = now
         self._beat = now + rules.BEAT
         self._t = 0.0
-        # When the answer is due, once the client has ended.
+        # When the answer is due, once the client has ended; by the endpoint that is asked.
         self._end_by = 0.0
+        self._asked = 0
         # The way to Flux: the stream, or attempts; where the stream began, or the next one will.
         self._attempts = Attempts(endpoints, self._rate, self._events)
         self._stream: Stream | None = None
@@ -268,7 +269,7 @@ class Machine:
             if settles and stream is not None and stream.covers:
                 self._answer()
             else:
-                self._give_up(FluxTimeout("Flux did not hear the audio to its end in time"))
+                self._too_late("Flux did not hear the audio to its end in time")
         elif stream is None:
             self._attempts.check(self._t)
             self._check_attempts()
@@ -379,7 +380,7 @@ class Machine:
                 self._no_text(stream)
             elif self._listened >= most + rules.TWIN_NO_SPEECH:
                 if self._owed > self._n(rules.BEYOND):
-                    self._give_up(FluxTimeout("Flux talks, but does not hear any further"))
+                    self._too_late("Flux talks, but does not hear any further")
                 else:
                     self._no_text(stream)
         elif self._hold is not None:
@@ -404,11 +405,15 @@ class Machine:
         self._source.end(why, self._source.last if at is None else at, self._t)
         self._client_ended()
 
-    def _client_ended(self) -> None:
+    def _set_end_by(self) -> None:
         stream = self._stream
         heard = self._replay_at if stream is None else stream.place(stream.heard)
         rest = (self._source.last - heard) / self._rate
         self._end_by = self._t + rules.END_BY[0] * rest + rules.END_BY[1]
+
+    def _client_ended(self) -> None:
+        stream = self._stream
+        self._set_end_by()
         holding, self._hold = self._hold is not None, None
         if not self._source.last or (holding and self._owed <= self._n(rules.COVERED)):
             self._answer()
@@ -477,6 +482,22 @@ class Machine:
     def _check_attempts(self) -> None:
         if self._attempts.given_up and not self.answered:
             self._give_up(self._attempts.error)
+        elif self._attempts.pointer > self._asked:
+            # Rule 8: what the one before took is not the next one's.
+            self._asked = self._attempts.pointer
+            self._listened = self._text_since = 0.0
+            self._set_end_by()
+
+    def _too_late(self, text: str) -> None:
+        """Rule 8, of one endpoint: the next is asked, where there is one."""
+        stream, error = self._stream, FluxTimeout(text)
+        if not self._attempts.has_next:
+            self._give_up(error)
+        elif stream is not None:
+            self._lose(stream, error)
+        else:
+            self._attempts.check(self._t)
+            self._check_attempts()
 
     def _lose(self, stream: Stream, error: EndpointError) -> None:
         """Rule 6: answer if the text is whole, else let another stream hear what is not settled."""

@@ -122,6 +122,32 @@ def test_a_fault_in_the_sentence_costs_little(at: float) -> None:
     assert late - usual <= rules.OWED + rules.STALL_WITH_NEXT + replay / 1.25 + 0.5
 
 
+SLOW = Nature(ingest=0.3)
+"""Takes audio at a third of its speed, so that it never stands still for long."""
+
+
+@pytest.mark.parametrize("first", [[SLOW], [replace(SLOW, drops_at=3.0), Nature(denies=True)]])
+def test_a_slow_one_leaves_the_next_its_time(first: list[Nature]) -> None:
+    """Nobody has a word for twelve seconds: the next one hears them, with twelve of its own."""
+    audio, text = spoken([5], [40.0])
+    world = World(paced(silence(4.0) + audio), None, first, fallbacks=[[replace(GOOD, ingest=0.6)]])
+    answer = world.play()
+    assert (answer.text, answer.error, answer.endpoint) == (text, None, 1), answer
+    # Rule 8, for each of the two.
+    most = ASSISTANT.no_speech_timeout + rules.TWIN_NO_SPEECH
+    assert world.answered_at <= 2 * most + rules.BESIDE_NEXT
+
+
+def test_a_slow_one_leaves_the_next_a_dictation() -> None:
+    """What it has not heard in time after the client's end, the next one hears."""
+    audio, text = spoken([40, 30], [0.8])
+    chunks = paced(audio)
+    world = World(chunks, chunks[-1][0], [SLOW], settings=DICTATION, fallbacks=[[GOOD]])
+    answer = world.play()
+    assert (answer.text, answer.error, answer.missing) == (text, None, 0), answer
+    assert answer.endpoint == 1
+
+
 def test_an_engine_may_think() -> None:
     """Nothing but its word ends the turn: neither silence heard nor twelve seconds."""
     audio, text = spoken([3, 3], [0.6])
