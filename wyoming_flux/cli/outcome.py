@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TextIO
 
+from wyoming_flux.flux import Route
 from wyoming_flux.utterance import Trigger
 
 LONG: Final = 30.0
@@ -71,13 +72,13 @@ class Display:
         self._progress = ""
         self._length: float | None = None
 
-    def price(self, seconds: float, per_minute: float) -> None:
-        """Say before a long recording what it may cost, in dollars."""
+    def price(self, seconds: float, route: Route) -> None:
+        """Say before a long recording what it may cost, in dollars, and whose price that is."""
         if seconds >= LONG and not self._quiet:
-            dollars = seconds / 60 * per_minute
+            free = "" if route is Route.DEEPGRAM else "; about 14 minutes a day are free"
             self._say(
-                f"{_clock(seconds)} of audio, about ${dollars:.2f} at ${per_minute:g} a minute;"
-                " Cloudflare gives about 14 minutes a day for nothing"
+                f"{_clock(seconds)} of audio, about ${seconds / 60 * route.price:.2f} at"
+                f" {route.billed_by}'s ${route.price:g} a minute{free}"
             )
 
     def begin(self, length: float | None) -> None:

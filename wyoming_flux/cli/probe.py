@@ -20,7 +20,7 @@ def run(endpoint: Endpoint, flux: FluxSettings, folder: str, *, yes: bool) -> in
     Raises :class:`InvalidSetting` where the folder cannot be used.
     """
     steps = make_plan(flux)
-    minutes, dollars = cost(steps)
+    minutes, dollars = cost(steps, endpoint.route)
     said = (
         f"This sends at most {minutes:.1f} minutes of audio to {endpoint.host}, about"
         f" ${dollars:.3f}, on {len(steps)} streams or a few more; it takes some two minutes."

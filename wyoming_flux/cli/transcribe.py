@@ -12,7 +12,7 @@ from wyoming_flux.address import parse_uri
 from wyoming_flux.audio import AudioFormat
 from wyoming_flux.ear import Ear
 from wyoming_flux.errors import EndpointError, InvalidSetting, WyomingFluxError, os_reason
-from wyoming_flux.flux.endpoint import PRICE
+from wyoming_flux.flux import Connector
 from wyoming_flux.settings import FluxSettings, ProgramSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture
 
@@ -179,8 +179,8 @@ async def _transcribe_one(name: str, job: _Job) -> int:
             recording = await open_recording(name, job.raw, stack)
             real_time = arguments.real_time or (arguments.via is not None and not arguments.fast)
             player = Player(recording, real_time=real_time)
-            if recording.seconds is not None and job.ways and job.ways[0].billed:
-                display.price(recording.seconds, PRICE)
+            if recording.seconds is not None and job.ways and isinstance(job.ways[0], Connector):
+                display.price(recording.seconds, job.ways[0].endpoint.route)
             outcome = await _answer(recording, player, display, job)
     except WyomingFluxError as error:
         code = error.server_code if isinstance(error, satellite.ServerError) else error.code

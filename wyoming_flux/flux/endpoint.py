@@ -18,9 +18,6 @@ Parameter = tuple[str, str]
 """Name and value of one query parameter."""
 
 WORKERS_AI_MODEL: Final = "@cf/deepgram/flux"
-PRICE: Final = 0.0077
-"""Dollars per minute of audio: Cloudflare's, and nearly Deepgram's (model page, 2026-10-02)."""
-
 _ENGLISH: Final = ("en", "en-US", "en-GB", "en-AU", "en-CA", "en-IE", "en-IN", "en-NZ", "en-ZA")
 _LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "flux-general-en": _ENGLISH,
@@ -63,6 +60,20 @@ class Route(StrEnum):
     WORKERS_AI = "workers-ai"
     AI_GATEWAY = "ai-gateway"
     DEEPGRAM = "deepgram"
+
+    @property
+    def billed_by(self) -> str:
+        """Who sends the bill."""
+        return "Deepgram" if self is Route.DEEPGRAM else "Cloudflare"
+
+    @property
+    def price(self) -> float:
+        """Dollars for a minute of audio.
+
+        Cloudflare's model page, 2026-10-02. Deepgram's pricing page as others quote it, 2026-11-04:
+        Flux Multilingual, pay as you go; the English model may cost less.
+        """
+        return 0.0078 if self is Route.DEEPGRAM else 0.0077
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from wyoming_flux.cli.outcome import Display, Outcome
+from wyoming_flux.flux import Route
 from wyoming_flux.utterance import Trigger
 
 
@@ -74,15 +75,25 @@ def test_wide_letters_take_two_places() -> None:
         assert out.getvalue() == f"{'灯' * letters}{back}off\n"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(20.0, ""), (2700.0, "45:00 of audio, about $0.35")])
-def test_the_price_is_told_before_a_long_recording(seconds: float, said: str) -> None:
-    """Minutes and dollars; nothing of a short one, and nothing where quiet was asked for."""
+FREE = "; about 14 minutes a day are free"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "route", "said"),
+    [
+        (20.0, Route.WORKER, ""),
+        (2700.0, Route.WORKER, f"about $0.35 at Cloudflare's $0.0077 a minute{FREE}"),
+        (3600.0, Route.DEEPGRAM, "1:00:00 of audio, about $0.47 at Deepgram's $0.0078 a minute\n"),
+    ],
+)
+def test_the_price_is_told_before_a_long_recording(seconds: float, route: Route, said: str) -> None:
+    """Minutes, dollars and whose; nothing of a short one, and nothing where quiet was asked for."""
     err = io.StringIO()
-    display(io.StringIO(), err).price(seconds, 0.0077)
+    display(io.StringIO(), err).price(seconds, route)
     assert said in err.getvalue()
     assert bool(said) == bool(err.getvalue())
     err = io.StringIO()
-    display(io.StringIO(), err, quiet=True).price(seconds, 0.0077)
+    display(io.StringIO(), err, quiet=True).price(seconds, route)
     assert err.getvalue() == ""
 
 

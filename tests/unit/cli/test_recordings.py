@@ -144,7 +144,7 @@ async def test_other_audio_goes_through_ffmpeg(way, run, spoken, at, ffmpeg, tmp
         writing = asyncio.to_thread((tmp_path / "pipe").write_bytes, KINDS["MP3"] + b"rest")
         _, result = await asyncio.gather(writing, run("transcribe", "pipe", *at, **path))
     assert (result.code, result.out) == (0, f"{TEXT}\n"), result.err
-    assert "20:00 of audio, about $0.15 at $0.0077 a minute" in result.err
+    assert "20:00 of audio, about $0.15 at Cloudflare's $0.0077 a minute" in result.err
     arguments = json.loads((tmp_path / "bin" / "arguments").read_text())
     source = arguments.index("-i") + 1
     assert arguments[source] == (f"file:{name}" if way == "file" else "pipe:0")

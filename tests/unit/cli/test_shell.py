@@ -219,7 +219,7 @@ async def test_progress_is_what_was_heard(start, wav, spoken) -> None:
         result = await process.end()
     written = await screen.text()
     assert result.code == 0
-    assert "1:00 of audio, about $0.01 at $0.0077 a minute" in written
+    assert "1:00 of audio, about $0.01 at Cloudflare's $0.0077 a minute" in written
     shares = [int(one) for one in re.findall(r" of 1:00 heard \((\d+)%\)", written)]
     assert len(set(shares)) > 5
     assert shares == sorted(shares)

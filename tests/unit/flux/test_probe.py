@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wyoming_flux.flux import Endpoint
+from wyoming_flux.flux import Endpoint, Route
 from wyoming_flux.flux.probe import (
     MOST_SECONDS,
     Findings,
@@ -111,7 +111,8 @@ async def test_a_profile_comes_out_as_it_went_in(text: str) -> None:
         assert found.oddities == ["the turn did not end (timeout)"]
     else:
         assert not found.oddities
-    assert found.sent < cost(WITHOUT_IDLE)[0] * 60
+    assert found.sent < cost(WITHOUT_IDLE, Route(asked.base))[0] * 60
+    assert f"{Route(asked.base).billed_by}'s bill" in summary_of(found)
 
 
 @pytest.mark.slow
@@ -198,9 +199,10 @@ async def test_no_more_audio_than_allowed() -> None:
 def test_the_plan_is_affordable() -> None:
     """Under two minutes of audio, whatever the endpoint does."""
     assert sum(step.most_seconds * len(step.asked) for step in PLAN) < MOST_SECONDS
-    minutes, dollars = cost(PLAN)
+    minutes, dollars = cost(PLAN, Route.WORKER)
     assert 1.0 < minutes < 2.0
     assert dollars == pytest.approx(minutes * 0.0077)
+    assert cost(PLAN, Route.DEEPGRAM)[1] == pytest.approx(minutes * 0.0078)
 
 
 def test_the_clips_are_as_long_as_the_plan_says() -> None:

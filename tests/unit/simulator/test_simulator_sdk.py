@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,7 +36,21 @@ from wyoming_flux.simulator import (
     Simulator,
     UpgradeRequest,
 )
-from wyoming_flux.simulator.faults import ErrorMessage, Refuse
+from wyoming_flux.simulator.faults import (
+    BinaryFrames,
+    ConnectedLate,
+    Drop,
+    ErrorMessage,
+    Fault,
+    Jitter,
+    NoControls,
+    Refuse,
+    SlowReader,
+    SpoiledEnd,
+    Stall,
+    Unflushed,
+    Window,
+)
 
 # The SDK imports names of older versions of websockets.
 pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
@@ -233,6 +247,7 @@ MODELS: dict[str, Any] = {
     "Warning": ListenV2Warning,
     "Error": ListenV2FatalError,
 }
+FORCE = '{"type":"ForceEndTurn"}'
 EVENTS = {"Update", "StartOfTurn", "EagerEndOfTurn", "TurnResumed", "EndOfTurn"}
 
 controls = st.one_of(
@@ -265,6 +280,11 @@ queries = st.fixed_dictionaries(
 )
 
 
+def configure(**fields: Any) -> str:
+    """Return a Configure with these fields."""
+    return json.dumps({"type": "Configure", **fields})
+
+
 def check(value: Any) -> None:
     """Hold one message against the SDK's own model: right types, and no field that it lacks."""
     model = MODELS[value["type"]].model_validate(value, strict=True)
@@ -274,35 +294,126 @@ def check(value: Any) -> None:
     assert value.get("trigger", "model") in ("model", "timeout", "manual")
 
 
-@given(
-    st.lists(audio | controls, max_size=12),
-    queries,
-    st.sampled_from(["deepgram flux-general-en", "deepgram flux-general-multi", "workers-ai"]),
+some = st.sampled_from
+midway = {
+    "after": some([0.0, 0.3, 0.9, 2.0]),
+    "on": some([None, "start-of-turn", "end-of-turn", "force-end-turn", "close-stream"]),
+}
+struck = st.one_of(
+    some(["empty", "twice", "late"]).map(lambda kind: SpoiledEnd(kind=kind)),
+    st.builds(Drop, code=some([1000, 1005, 1006, 1011]), **midway),
+    st.builds(Stall, seconds=some([None, 0.5]), **midway),
+    st.builds(ErrorMessage, code=some(["INTERNAL_SERVER_ERROR", "NET-0001"]), **midway),
+    st.builds(SlowReader, rate=some([0.0, 0.5, 4.0]), **midway),
+    st.builds(Jitter, seconds=some([0.1, 2.0]), seed=st.integers(0, 9)),
+    st.builds(ConnectedLate, seconds=some([0.0, 1.0]), after_audio=st.booleans()),
+    st.builds(Window, kind=some(["lagging", "creeping"])),
+    st.builds(NoControls, answer=some(["error", "close", "ignore"])),
+    some([Unflushed(), BinaryFrames()]),
 )
-def test_every_message_is_one_of_the_sdk_s(
-    frames: list[Any], query: dict[str, str], which: str
-) -> None:
-    """Whatever is said and done, in any profile: Deepgram's own types hold, strictly."""
+"""All faults but those that are no message of Flux by what they are: refusals, garbage, and fields
+that are missing on purpose."""
+
+
+def played(
+    frames: list[Any], query: dict[str, str], which: str, faults: Sequence[Fault] = ()
+) -> list[dict[str, Any]]:
+    """Return all that is said to these frames, by a profile with a model, up to the close."""
     name, _, model = which.partition(" ")
     wanted = {"encoding": "linear16", "sample_rate": "16000", **query}
     wanted |= {"model": model} if model else {}
     if model != "flux-general-multi":
         wanted.pop("language_hint", None)
     profile: Profile = dataclasses.replace(PROFILES[name], idle_timeout=None)
-    flux = LocalFlux(profile=profile, recognizer=CodedRecognizer, ingest_rate=0)
+    flux = LocalFlux(
+        profile=profile, recognizer=CodedRecognizer, ingest_rate=0, faults=list(faults)
+    )
     _, session = flux.open(UpgradeRequest("/v2/listen?" + urlencode(wanted)))
     assert isinstance(session, FluxSession), session
-    session.start(0.0)
-    said, multi = [], model == "flux-general-multi"
-    for frame in [*frames, '{"type":"CloseStream"}']:
-        if session.room:
-            session.receive(frame, 0.0)
-        while isinstance(told := session.next_to_send(0.0), str):
+    said: list[dict[str, Any]] = []
+
+    def take(now: float) -> None:
+        while isinstance(told := session.next_to_send(now), str | bytes):
             said.append(json.loads(told))
-    assert session.closed
-    for message in said:
+
+    session.start(0.0)
+    take(0.0)
+    # The last one comes once all else was taken; who knows no CloseStream goes on listening.
+    for now, frame in enumerate([*frames, '{"type":"CloseStream"}']):
+        while not session.room and (due := session.deadline) is not None:
+            take(max(due, now))
+        if session.room:
+            session.receive(frame, now)
+        take(now)
+    while (due := session.deadline) is not None:
+        take(due)
+    return said
+
+
+@given(
+    st.lists(audio | controls, max_size=12),
+    queries,
+    some(["deepgram flux-general-en", "deepgram flux-general-multi", "workers-ai"]),
+    st.lists(struck, max_size=2),
+)
+def test_every_message_is_one_of_the_sdk_s(
+    frames: list[Any], query: dict[str, str], which: str, faults: list[Fault]
+) -> None:
+    """Whatever is said, done or goes wrong, in any profile: Deepgram's own types hold, strictly."""
+    multi = which.endswith("multi")
+    for message in played(frames, query, which, faults):
         check(message)
+        # "Present on every EndOfTurn event and only there" (AsyncAPI); Workers AI has none.
+        ends = message.get("event") == "EndOfTurn"
+        assert ("trigger" in message) is (ends and which != "workers-ai")
         if message["type"] == "TurnInfo":
             # "Only present when the multilingual model detects languages" (AsyncAPI).
-            assert ("languages" in message) is (multi and bool(message["transcript"]))
+            spoken = bool(message["transcript"])
+            spoiled = ends and SpoiledEnd(kind="empty") in faults
+            assert ("languages" in message) is (multi and (spoken or spoiled))
             assert multi or "languages_hinted" not in message
+
+
+KINDS: dict[str, tuple[list[Any], dict[str, str], Sequence[Fault]]] = {
+    "Connected": ([], {}, ()),
+    "TurnInfo Update": ([bytes(16000)], {}, ()),
+    "TurnInfo StartOfTurn": ([speak("yes")], {}, ()),
+    "TurnInfo EagerEndOfTurn": (
+        [speak("wait…"), bytes(6400), speak("yes")],
+        {"eager_eot_threshold": "0.3"},
+        (),
+    ),
+    "TurnInfo TurnResumed": (
+        [speak("wait…"), bytes(6400), speak("yes")],
+        {"eager_eot_threshold": "0.3"},
+        (),
+    ),
+    "TurnInfo EndOfTurn model": ([speak("yes"), bytes(32000)], {}, ()),
+    "TurnInfo EndOfTurn timeout": (
+        [speak("wait…"), bytes(32000)],
+        {"eot_timeout_ms": "500"},
+        (),
+    ),
+    "TurnInfo EndOfTurn manual": ([speak("turn on the light"), FORCE], {}, ()),
+    "ConfigureSuccess": ([configure(keyterms=["a"])], {}, ()),
+    "ConfigureFailure INVALID_THRESHOLD": ([configure(thresholds={"eot_threshold": 9})], {}, ()),
+    "ConfigureFailure INVALID_KEYTERM": ([configure(keyterms=[" "])], {}, ()),
+    "ConfigureFailure INVALID_LANGUAGE_HINT": ([configure(language_hints=["xx"])], {}, ()),
+    "Warning FORCE_END_TURN_NO_ACTIVE_TURN": ([FORCE], {}, ()),
+    "Error UNPARSABLE_CLIENT_MESSAGE": (['{"type":"KeepAlive"}'], {}, ()),
+    "Error INTERNAL_SERVER_ERROR": ([bytes(3200)], {}, [ErrorMessage()]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_message_is_said(kind: str) -> None:
+    """What the property holds is all that the documentation names, with each event and code."""
+    frames, query, faults = KINDS[kind]
+    said = played(frames, query, "deepgram flux-general-en", faults)
+    names = [
+        " ".join(one[name] for name in ("type", "event", "trigger", "code") if name in one)
+        for one in said
+    ]
+    assert kind in names
+    for message in said:
+        check(message)

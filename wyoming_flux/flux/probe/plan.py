@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from wyoming_flux.flux.endpoint import PRICE
+from wyoming_flux.flux.endpoint import Route
 from wyoming_flux.flux.messages import CLOSE_STREAM, FORCE_END_TURN
 from wyoming_flux.settings import FluxSettings
 
@@ -137,7 +137,7 @@ def make_plan(settings: FluxSettings) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def cost(steps: Iterable[Step]) -> tuple[float, float]:
+def cost(steps: Iterable[Step], route: Route) -> tuple[float, float]:
     """Return at most how many minutes of audio, and dollars, these streams cost."""
     minutes = min(MOST_SECONDS, sum(step.most_seconds for step in steps)) / 60
-    return minutes, minutes * PRICE
+    return minutes, minutes * route.price

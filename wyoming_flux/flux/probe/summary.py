@@ -3,7 +3,7 @@
 import statistics
 from typing import Any, Final
 
-from wyoming_flux.flux.endpoint import PRICE
+from wyoming_flux.flux.endpoint import Route
 
 from .findings import Findings, Reaction
 from .plan import IDLE, NAME, TIMEOUT_MS
@@ -110,10 +110,11 @@ def summary_of(found: Findings) -> str:
 
 def _head(found: Findings) -> str:
     whose = ", a Worker that is not ours" if found.plain else ""
-    dollars = found.sent / 60 * PRICE
+    route = Route(found.route)
+    dollars = found.sent / 60 * route.price
     return (
-        f"Route `{found.route}`{whose}; {found.streams} streams, {found.sent:.1f} s of audio"
-        f" (about ${dollars:.3f}: compare it with the bill)."
+        f"Route `{route}`{whose}; {found.streams} streams, {found.sent:.1f} s of audio"
+        f" (about ${dollars:.3f}: compare it with {route.billed_by}'s bill)."
     )
 
 
