@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from wyoming_flux.flux import Endpoint
+from wyoming_flux.flux.probe import find, make_plan, probe, profile_of
+from wyoming_flux.settings import FluxSettings
+from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.local import LocalRecognizer
 
 pytestmark = pytest.mark.skipif(
@@ -87,3 +91,25 @@ def test_connections_at_once() -> None:
     with ThreadPoolExecutor(4) as threads:
         texts = [text for text, _ in threads.map(heard, names)]
     assert texts == [name.replace("_", " ") for name in names]
+
+
+async def test_the_probe_of_a_flux_with_this_ear() -> None:
+    """Real speech, really heard: the profile's own rules come out, and every word is there."""
+    names = ("first", "name with", "timeout", "control CloseStream", "control ForceEndTurn")
+    records: list[dict[str, object]] = []
+    async with Simulator(profile="deepgram", recognizer="local") as simulator:
+        endpoint = Endpoint.from_url(simulator.url, route="deepgram", token="any")
+        steps = [one for one in make_plan(FluxSettings()) if one.name in names]
+        await probe(endpoint, steps, records.append)
+    found = find(records)
+    assert not found.oddities
+    assert found.with_name == "Turn on the quillora lamp."
+    assert found.timeout_honoured is True
+    assert {name: one.kind for name, one in found.answers.items()} == {
+        "CloseStream": "taken",
+        "ForceEndTurn": "taken",
+    }
+    profile = profile_of(found)
+    assert (profile["windows"], profile["window_lag"], profile["flush"]) == ("true", 0.0, True)
+    # 320 ms are the profile's; what Silero calls speech ends some 80 ms after the last sound.
+    assert 300 <= profile["end_of_turn_ms"] <= 500

@@ -176,8 +176,8 @@ def _messages(found: Findings, opened: Sequence[StreamRecords]) -> None:
     first = opened[0].frames
     if first:
         message = message_of(first[0]) or {}
-        found.first_message = f"{message.get('type') or message.get('event') or 'no type'}"
-        found.first_message += f", after {first[0]['sent']:.2f} s of audio"
+        kind = message.get("type") or message.get("event") or "no type"
+        found.first_message = f"{kind}, after {first[0]['sent']:.2f} s of audio"
 
 
 def _windows(found: Findings, streams: Sequence[StreamRecords]) -> None:
@@ -278,8 +278,7 @@ def _thresholds(frames: Iterable[Record]) -> dict[str, float]:
     for message in (message_of(one) or {} for one in frames):
         echo = message.get("thresholds")
         if message.get("type") == "ConfigureSuccess" and isinstance(echo, dict):
-            numbers = ((name, one) for name, one in echo.items() if not isinstance(one, bool))
-            return {name: one for name, one in numbers if isinstance(one, int | float)}
+            return {name: one for name, one in echo.items() if type(one) in (int, float)}
     return {}
 
 
@@ -311,36 +310,30 @@ def _lost_its_text(stream: StreamRecords) -> bool:
     return any(not one.info.transcript and one.info.turn_index in told for one in stream.ends)
 
 
-def _told_twice(stream: StreamRecords) -> bool:
-    return len({one.info.turn_index for one in stream.ends}) < len(stream.ends)
-
-
-_ODDITIES: Final[tuple[tuple[str, Callable[[StreamRecords], bool]], ...]] = (
-    ("EndOfTurn without the text that was told before", _lost_its_text),
-    ("EndOfTurn told twice", _told_twice),
+_ODDITIES: Final[tuple[tuple[str, bool, Callable[[StreamRecords], bool]], ...]] = (
+    ("EndOfTurn without the text that was told before", True, _lost_its_text),
     (
-        "frames that are no JSON object",
-        lambda one: any(message_of(frame) is None for frame in one.frames),
+        "EndOfTurn told twice",
+        True,
+        lambda one: len({end.info.turn_index for end in one.ends}) < len(one.ends),
     ),
-    ("audio was not taken in time", lambda one: one.first("overdue") is not None),
+    ("frames that are no JSON object", True, lambda one: None in map(message_of, one.frames)),
+    ("audio was not taken in time", True, lambda one: one.first("overdue") is not None),
+    ("an Error", False, lambda one: "Error" in kinds_of(one.frames)),
+    ("closed in the middle", False, lambda one: one.closed is not None),
+    ("nothing was heard of the sentence", False, lambda one: bool(one.said) and not one.text),
+    ("the turn did not end", False, lambda one: bool(one.said and one.text) and one.end is None),
 )
-_ODDITIES_OF_SENTENCES: Final[tuple[tuple[str, Callable[[StreamRecords], bool]], ...]] = (
-    ("an Error", lambda one: "Error" in kinds_of(one.frames)),
-    ("closed in the middle", lambda one: one.closed is not None),
-    ("nothing was heard of the sentence", lambda one: one.said is not None and not one.text),
-    ("the turn did not end", lambda one: bool(one.said and one.text) and one.end is None),
-)
-"""On streams on which nothing is done that may bring this."""
+"""What is not as it should be, and whether it is not so either where something was done that may
+bring it."""
 
 
 def _oddities(found: Findings, opened: Sequence[StreamRecords]) -> None:
-    plain = [one for one in opened if not one.name.startswith(("control", "idle"))]
-    for table, streams in ((_ODDITIES, opened), (_ODDITIES_OF_SENTENCES, plain)):
-        for what, is_so in table:
-            names = [
-                f"{one.name}: {one.closed['code']}" if one.closed else one.name
-                for one in streams
-                if is_so(one)
-            ]
-            if names:
-                found.oddities.append(f"{what} ({', '.join(dict.fromkeys(names))})")
+    for what, anywhere, is_so in _ODDITIES:
+        names = [
+            f"{one.name}: {one.closed['code']}" if one.closed else one.name
+            for one in opened
+            if (anywhere or not one.name.startswith(("control", "idle"))) and is_so(one)
+        ]
+        if names:
+            found.oddities.append(f"{what} ({', '.join(dict.fromkeys(names))})")
