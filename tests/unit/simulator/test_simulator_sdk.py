@@ -39,7 +39,7 @@ from wyoming_flux.simulator import (
 from wyoming_flux.simulator.faults import (
     BinaryFrames,
     ConnectedLate,
-    Drop,
+    Dropped,
     ErrorMessage,
     Fault,
     Jitter,
@@ -301,7 +301,7 @@ midway = {
 }
 struck = st.one_of(
     some(["empty", "twice", "late"]).map(lambda kind: SpoiledEnd(kind=kind)),
-    st.builds(Drop, code=some([1000, 1005, 1006, 1011]), **midway),
+    st.builds(Dropped, code=some([1000, 1005, 1006, 1011]), **midway),
     st.builds(Stall, seconds=some([None, 0.5]), **midway),
     st.builds(ErrorMessage, code=some(["INTERNAL_SERVER_ERROR", "NET-0001"]), **midway),
     st.builds(SlowReader, rate=some([0.0, 0.5, 4.0]), **midway),
