@@ -10,7 +10,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @contextlib.asynccontextmanager
 async def raw_server(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve TCP on loopback; gives ``host:port``, and leaves no connection behind."""
+    """Serve TCP on loopback; gives ``host:port``, and judges that no connection is left behind."""
     connections: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,11 +29,12 @@ async def raw_server(handler: Handler, context: ssl.SSLContext | None = None) ->
         yield f"{host}:{port}"
     finally:
         server.close()
-        for task in connections:
+        left = (await asyncio.wait(connections, timeout=5))[1] if connections else set()
+        for task in left:
             task.cancel()
-        if connections:
-            await asyncio.wait(connections)
+        await asyncio.gather(*left)
         await server.wait_closed()
+        assert not left, "whoever connected did not close"
 
 
 @contextlib.asynccontextmanager
