@@ -41,6 +41,10 @@ async def watch(
             except (WyomingFluxError, TimeoutError) as error:
                 learnt.mark_down(clock(), str(error))
                 _LOGGER.debug("%s is still down: %s", endpoint.name, error)
+            except Exception:
+                # Without a watch it would be asked last for ever.
+                learnt.mark_down(clock(), "a fault of ours")
+                _LOGGER.exception("Looking at %s failed", endpoint.name)
             else:
                 if learnt.mark_up():
                     _LOGGER.info("%s works again", endpoint.name)

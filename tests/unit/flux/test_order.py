@@ -123,6 +123,31 @@ async def test_a_busy_one_is_down_a_little_longer() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_fault_of_ours_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the endpoint is tried again: or it would be asked last for ever."""
+    way = Way("a")
+    way.learnt.mark_down(-100.0)
+    works = way.connect
+
+    async def broken(_settings: FluxSettings) -> Closed:
+        way.connect = works  # type: ignore[method-assign]
+        raise KeyError("a fault")
+
+    way.connect = broken  # type: ignore[method-assign]
+    now = 0.0
+    task = asyncio.create_task(watch([way], ENGLISH, clock=lambda: now, every=0.001))
+    async with asyncio.timeout(5):
+        while way.learnt.suspect and not task.done():
+            now += 1.0
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not way.learnt.suspect
+    assert [one.exc_info is not None for one in caplog.records if one.levelname == "ERROR"] == [
+        True
+    ]
+
+
 def test_what_is_down_is_told_once() -> None:
     """The first failure and the return are news; the reason stays until then."""
     learnt = EndpointMemory(())
