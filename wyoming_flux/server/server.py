@@ -97,6 +97,9 @@ class Server:
                 minutes=not self.minutes.exhausted,
                 watched=bool(fallbacks),
             )
+            if not ordered:
+                # Those who cost nothing do not know the language.
+                self.minutes.check()
             return Transcriber(ordered, settings, utterance, on_partial=on_partial, capture=capture)
 
         self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)

@@ -260,7 +260,7 @@ class Utterance:
         if isinstance(outcome, WyomingFluxError):
             report = dataclasses.replace(report, error=outcome)
             # That the server is stopped is no fault, and one of the endpoint is told once.
-            told = self._shared.standing.failed(outcome)
+            told = self._told(outcome, report)
             level = logging.INFO if told or isinstance(outcome, Busy) else logging.WARNING
             what = outcome.code
         elif isinstance(outcome, Transcript):
@@ -276,6 +276,13 @@ class Utterance:
                 self._shared.on_report(report)
             except Exception:
                 _LOGGER.exception("on_report failed")
+
+    def _told(self, outcome: WyomingFluxError, report: Report) -> bool:
+        """Tell what was wrong with the endpoint, if anything; return whether that is all."""
+        host = self._shared.host
+        own = next((error for whose, error in report.causes if whose == host), None)
+        fault = own if any(whose != host for whose, _ in report.causes) else outcome
+        return fault is not None and self._shared.standing.failed(fault)
 
     def _log(self, level: int, what: str, report: Report) -> None:
         """Write one line; ``record.utterance`` has it as a dictionary, for logs as JSON."""

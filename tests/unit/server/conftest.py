@@ -289,7 +289,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
     """Start servers, which are stopped at the end; nothing may go wrong behind the test's back.
 
     Keyword arguments: those of ServerSettings, ``flux``, ``turn``, ``limits``, ``minutes``,
-    ``keyterms`` and ``endpoint``; ``transcriber=None`` takes the real one.
+    ``keyterms``, ``fallbacks`` and ``endpoint``; ``transcriber=None`` takes the real one.
     """
     caplog.set_level(logging.DEBUG, "wyoming_flux")
     faults: list[dict[str, Any]] = []
@@ -307,6 +307,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
         limits: Limits | None = None,
         minutes: Any = None,
         keyterms: Any = None,
+        fallbacks: Any = (),
         uri: str = "tcp://127.0.0.1:0",
         **settings: Any,
     ) -> Running:
@@ -329,6 +330,7 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
             ),
             minutes=minutes,
             keyterms=keyterms,
+            fallbacks=fallbacks,
             on_report=note,
             transcriber=None if real else make,
         )

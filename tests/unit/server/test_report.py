@@ -52,6 +52,38 @@ async def test_a_failure_says_host_cause_and_what_was_tried(
     )
 
 
+async def test_what_a_fallback_did_wrong_is_not_told_of_the_endpoint(
+    speaking: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own fault is told with what to do about it; that of the other is in the turn's line."""
+    one, client, utterance = await speaking()
+    gone, wrong = Unreachable("nobody is there"), AuthFailed("flux.example: the token is wrong")
+    utterance.note(causes=(("127.0.0.1:1", gone), ("flux.example", wrong)))
+    utterance.fail(wrong)
+    assert (await client.read_error())[0] == "auth"
+    await one.report()
+    (told,) = [r for r in caplog.records if r.name.endswith("standing")]
+    assert told.message.startswith("No text from Flux at 127.0.0.1:1 (unreachable)")
+    (line,) = [r for r in caplog.records if r.message.startswith("Utterance")]
+    assert line.levelno == logging.INFO
+    assert "flux.example: the token is wrong" in line.message
+
+
+async def test_a_fallback_that_alone_was_asked_is_not_taken_for_the_endpoint(
+    speaking: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is told of the endpoint; the turn's line is the warning."""
+    one, client, utterance = await speaking()
+    wrong = AuthFailed("flux.example: the token is wrong")
+    utterance.note(causes=(("flux.example", wrong),))
+    utterance.fail(wrong)
+    await client.read_error()
+    await one.report()
+    assert not [r for r in caplog.records if r.name.endswith("standing")]
+    (line,) = [r for r in caplog.records if r.message.startswith("Utterance")]
+    assert line.levelno == logging.WARNING
+
+
 async def test_a_fault_of_the_endpoint_is_a_warning_once_until_it_changes(
     serve: Any, say: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

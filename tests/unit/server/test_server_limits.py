@@ -1,6 +1,7 @@
 """How many are served, for how long, and what a fault costs: real sockets, scaled deadlines."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from wyoming.audio import AudioChunk, AudioStart
 from wyoming.event import Event
 from wyoming.info import Describe
 
+from wyoming_flux.ear import Ear, Model
 from wyoming_flux.minutes import DailyMinutes, MinutesUsedUp
 from wyoming_flux.server import Limits
 from wyoming_flux.server.client import Client
 from wyoming_flux.server.conversation import Conversation
 from wyoming_flux.server.events import encode
-from wyoming_flux.settings import UtteranceSettings
+from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Trigger
 
 from .conftest import STOP, open_files
@@ -312,6 +314,20 @@ async def test_the_daily_limit_refuses_new_turns(speaking: Any, say: Any) -> Non
         "The limit of 0.01 minutes a day (--daily-minutes) is used up; it is renewed at 00:00 UTC.",
     )
     await client.alive()
+
+
+async def test_the_daily_limit_and_a_free_ear_without_the_language(serve: Any, say: Any) -> None:
+    """Who could hear for nothing does not know the language: that is the limit, no fault of ours."""
+    minutes = DailyMinutes(1, option="an option")
+    minutes.add(61)
+    flux = FluxSettings(model="flux-general-multi")
+    ear = Ear(Model(Path("nowhere"), "tiny"))
+    one = await serve(real=True, route="deepgram", flux=flux, minutes=minutes, fallbacks=(ear,))
+    client = await one.connect()
+    await client.send(*say(language="de", stop=True))
+    code, text = await client.read_error()
+    assert code == "quota"
+    assert "an option" in text
 
 
 @pytest.mark.parametrize("answer_on", ["end-of-turn", "audio-stop"])
