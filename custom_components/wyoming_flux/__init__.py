@@ -73,7 +73,13 @@ async def async_setup_entry(hass: HomeAssistant, entry: FluxConfigEntry) -> bool
     connector = Connector(endpoint, ssl_context=context)
     fallbacks: list[Connector | EntityEndpoint] = []
     if second is not None:
-        fallbacks.append(Connector(second, ssl_context=context))
+        try:
+            second.check(settings)
+        except InvalidSetting as err:
+            # No reason to be without the first one.
+            _LOGGER.warning("%s: %s is not asked: %s", entry.title, second.host, err)
+        else:
+            fallbacks.append(Connector(second, ssl_context=context))
     if known[CONF_FALLBACK_ENTITY]:
         fallbacks.append(EntityEndpoint(hass, known[CONF_FALLBACK_ENTITY]))
     if settings.sample_rate != _PIPELINE_RATE:

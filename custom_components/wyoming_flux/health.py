@@ -135,14 +135,30 @@ class Health:
         self._tell()
 
     @callback
+    def answered(self, report: Report, response_ms: float | None = None) -> None:
+        """Take an utterance that was heard: by Flux, or all the same, which is no repair of it."""
+        if report.endpoint in (None, self._connector.name):
+            self.succeeded(response_ms)
+        elif (fault := self.fault_in(report)) is not None:
+            self.failed(fault)
+
+    @callback
     def reported(self, report: Report) -> None:
         """Take what became of an utterance on the network; the server has logged and answered."""
         if isinstance(report.error, MinutesUsedUp):
             self.limit_reached(report.error)
         elif isinstance(report.error, EndpointError):
-            self.failed(report.error)
+            # Where only others have failed it is no fault of Flux.
+            fault = self.fault_in(report) if report.causes else report.error
+            if fault is not None:
+                self.failed(fault)
         elif report.error is None and report.trigger is not None:
-            self.succeeded()
+            self.answered(report)
+
+    def fault_in(self, report: Report) -> WyomingFluxError | None:
+        """Return what was wrong with Flux first, whoever was asked beside it."""
+        name = self._connector.name
+        return next((error for whose, error in report.causes if whose == name), None)
 
     @callback
     def async_stop(self) -> None:
@@ -206,6 +222,8 @@ class Health:
         except WyomingFluxError as err:
             self.failed(err)
         else:
+            # Or sentences would go on asking it last, for up to ten minutes.
+            self._connector.learnt.mark_up()
             self.succeeded(refused=verdict.refused)
 
     def _stop_retrying(self) -> None:

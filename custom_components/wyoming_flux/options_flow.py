@@ -124,7 +124,7 @@ class FluxOptionsFlow(OptionsFlowWithReload):
             return setting_fault(err, url=self.config_entry.data[CONF_WORKER_URL], options=chosen)
         if second := chosen[CONF_FALLBACK_URL]:
             try:
-                Endpoint.from_url(second, token=chosen[CONF_FALLBACK_TOKEN])
+                Endpoint.from_url(second, token=chosen[CONF_FALLBACK_TOKEN]).check(settings)
             except InvalidSetting as err:
                 return FormError("base", "invalid_value", {"reason": str(err)})
         own = er.async_get(self.hass).async_get(chosen[CONF_FALLBACK_ENTITY] or "")

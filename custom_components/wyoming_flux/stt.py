@@ -206,8 +206,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
                 await reader
             transcript = (await answer).whole()
         except WyomingFluxError as err:
-            causes = [error for whose, error in turn.report.causes if whose == data.connector.name]
-            data.health.failed(causes[0] if causes else err)
+            data.health.failed(data.health.fault_in(turn.report) or err)
             return _failed()
         except _SourceFailed as err:
             _LOGGER.warning("%s: the audio broke off: %s", self._entry.title, err)
@@ -256,13 +255,7 @@ class FluxSpeechToText(FluxEntity, SpeechToTextEntity):
         if transcript.text and level.spoke_at is not None:
             response_ms = (time.monotonic() - level.spoke_at) * 1000
         stats = self._data.health.last_report = turn.report
-        name = self._data.connector.name
-        failure = next((error for whose, error in stats.causes if whose == name), None)
-        if stats.endpoint in (None, name):
-            self._data.health.succeeded(response_ms)
-        elif failure is not None:
-            # Heard all the same, but Flux has its repair.
-            self._data.health.failed(failure)
+        self._data.health.answered(stats, response_ms)
         _LOGGER.debug(
             "Turn of %s: %s, %.2f s of audio, connected in %s ms, %s ms after speech, %d attempts,"
             " %d characters",

@@ -1,17 +1,30 @@
 """*If Flux cannot be reached*: the text all the same, and Flux keeps its repair."""
 
+import asyncio
 import wave
 from collections.abc import AsyncIterable
+from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from homeassistant.components import stt
 from homeassistant.components.stt.const import DATA_COMPONENT
 from homeassistant.components.stt.models import SpeechAudioProcessing
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import async_fire_time_changed
+from wyoming.asr import Transcribe
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncTcpClient
+from wyoming.event import Event
 
+from custom_components.wyoming_flux.health import RETRY_FIRST
+from tests.support.said_aloud import said_aloud
+from wyoming_flux.flux import Endpoint
 from wyoming_flux.simulator import faults
 
 SENTENCE = "turn on the living room light"
@@ -206,6 +219,20 @@ async def test_fallback_fails_as_well(
     assert entry.runtime_data.health.last_error == "payment"
 
 
+async def test_flux_that_is_back_is_asked_first(
+    hass: HomeAssistant, worker, set_up, audio, hear, speech, eventually, local: LocalEngine
+) -> None:
+    """As soon as the look beside the sentences has seen it, and not minutes later."""
+    await set_up(worker, {"fallback_entity": LOCAL})
+    worker.faults.append(faults.Refuse(status=503))
+    assert (await hear(audio.microphone(speech))).text == "what the home heard"
+    assert hass.states.get("stt.deepgram_flux").state == "unavailable"
+    worker.faults.clear()
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=RETRY_FIRST + 1))
+    await eventually(lambda: hass.states.get("stt.deepgram_flux").state != "unavailable")
+    assert (await hear(audio.microphone(speech))).text == SENTENCE
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
@@ -237,3 +264,90 @@ async def test_token_of_the_second_flux_stays_here(
         await hass.config_entries.options.async_configure(form["flow_id"], values)
         await hass.async_block_till_done()
         assert entry.options["fallback_token"] == token
+
+
+async def on_the_network(port: int, pcm: bytes) -> Event:
+    """Speak as a client on the network does; return the answer."""
+    form = {"rate": 16000, "width": 2, "channels": 1}
+    async with AsyncTcpClient("127.0.0.1", port) as client, asyncio.timeout(20):
+        await client.write_event(Transcribe(language="en").event())
+        await client.write_event(AudioStart(**form).event())
+        await client.write_event(AudioChunk(audio=pcm, **form).event())
+        await client.write_event(AudioStop().event())
+        while (event := await client.read_event()) is not None:
+            if event.type in ("transcript", "error"):
+                return event
+    raise AssertionError("no answer")
+
+
+async def test_what_another_engine_heard_on_the_network_mends_nothing(
+    hass: HomeAssistant, worker, set_up, speech, eventually, unused_tcp_port, local: LocalEngine
+) -> None:
+    """Flux has its repair, and is unavailable, although a client there has its text."""
+    options = {"fallback_entity": LOCAL, "serve": True, "serve_port": unused_tcp_port}
+    entry = await set_up(worker, options)
+    worker.faults.append(faults.Refuse(status=402, body=""))
+    answer = await on_the_network(unused_tcp_port, speech)
+    assert answer.data["text"] == "what the home heard"
+    await eventually(lambda: entry.runtime_data.health.last_error is not None)
+    assert entry.runtime_data.health.last_error == "payment"
+    assert issues(hass) == {"payment"}
+    assert hass.states.get("stt.deepgram_flux").state == "unavailable"
+
+
+async def test_token_of_the_second_flux_is_no_fault_of_the_first(
+    hass: HomeAssistant, worker, start_worker, set_up, speech, eventually, unused_tcp_port
+) -> None:
+    """Nobody is asked for a new token of the first because that of the second is wrong."""
+    second = await start_worker(token="second")
+    entry = await set_up(
+        worker,
+        {
+            "fallback_url": second.url,
+            "fallback_token": "wrong",
+            "serve": True,
+            "serve_port": unused_tcp_port,
+        },
+    )
+    worker.faults.append(faults.Refuse(status=402, body=""))
+    assert (await on_the_network(unused_tcp_port, speech)).type == "error"
+    await eventually(lambda: entry.runtime_data.health.last_error is not None)
+    assert entry.runtime_data.health.last_error == "payment"
+    assert not list(entry.async_get_active_flows(hass, {"reauth"}))
+
+
+@pytest.mark.parametrize("serve", [False, True])
+async def test_second_flux_that_does_not_have_the_model(
+    hass: HomeAssistant,
+    start_worker,
+    set_up,
+    audio,
+    hear,
+    serve: bool,
+    unused_tcp_port,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The form refuses it; where it is there all the same, the first works without it."""
+    worker = await start_worker(profile="deepgram")
+    second = "ws://127.0.0.1:9"
+    usual = Endpoint.from_url
+
+    def from_url(url: str, **more: str) -> Endpoint:
+        return usual(url, **more, route="auto" if url == second else "deepgram")
+
+    options = {"model": "flux-general-multi", "fallback_url": second}
+    with patch("custom_components.wyoming_flux.Endpoint.from_url", from_url):
+        entry = await set_up(worker, options | {"serve": serve, "serve_port": unused_tcp_port})
+        form = await hass.config_entries.options.async_init(entry.entry_id)
+        values = {
+            **FORM,
+            "fallback": {"fallback_url": second},
+            "expert": {"model": "flux-general-multi"},
+        }
+        result = await hass.config_entries.options.async_configure(form["flow_id"], values)
+    assert result["errors"] == {"base": "invalid_value"}
+    assert "only available from Deepgram" in result["description_placeholders"]["reason"]
+    assert entry.state is ConfigEntryState.LOADED
+    (said,) = said_aloud(caplog.records)
+    assert "127.0.0.1:9 is not asked" in said
+    assert (await hear(audio.microphone(audio.tone(1.6)))).text == SENTENCE

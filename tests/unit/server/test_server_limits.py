@@ -317,7 +317,7 @@ async def test_the_daily_limit_refuses_new_turns(speaking: Any, say: Any) -> Non
 
 
 async def test_the_daily_limit_and_a_free_ear_without_the_language(serve: Any, say: Any) -> None:
-    """Who could hear for nothing does not know the language: that is the limit, no fault of ours."""
+    """Who could hear for nothing does not know the language: it is the limit that is told."""
     minutes = DailyMinutes(1, option="an option")
     minutes.add(61)
     flux = FluxSettings(model="flux-general-multi")
