@@ -5,6 +5,7 @@ tells the transcript as ``EndOfTurn``. Few engines have text before the end, so 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
@@ -20,6 +21,8 @@ from wyoming_flux.settings import FluxSettings
 from wyoming_flux.utterance.outcome import Transcript
 
 from .transcriber import RemoteTranscriber, Wish
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT: Final = 2.5
 """Seconds for a stream to open."""
@@ -159,6 +162,9 @@ class RemoteConnection:
             said = str(error)
             # The engine's own words do not name it.
             self._lose(ConnectionLost(said if self.host in said else f"{self.host}: {said}"))
+        except Exception:
+            _LOGGER.exception("Asking %s failed", self.host)
+            self._lose(ConnectionLost(f"{self.host}: an internal error happened; the log has it"))
 
     def _lose(self, error: ConnectionLost) -> None:
         if self._lost is None:

@@ -270,6 +270,25 @@ async def test_engine_that_fails(engine, answer: Event | bytes | None, sentence:
     await connection.close()
 
 
+async def test_fault_of_ours(
+    engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody foresaw ends the stream at once, and is in the log: nobody waits for a text."""
+
+    class Broken(Loudness):
+        def process_chunk(self, audio: bytes) -> float:
+            raise KeyError("a fault")
+
+    monkeypatch.setattr(endpoint, "best_detector", Broken)
+    connection = await Remote((await engine()).uri).connect(FluxSettings())
+    await connection.send_audio(bytes(2560))
+    _, error = await until_lost(connection)
+    await connection.close()
+    assert "internal error" in str(error)
+    (said,) = [one for one in caplog.records if one.exc_info]
+    assert said.levelname == "ERROR"
+
+
 async def test_no_engine() -> None:
     """A port where nobody listens, by its name."""
     with socket.socket() as taken:
