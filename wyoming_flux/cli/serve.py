@@ -96,7 +96,10 @@ async def _serve(
         for way in ways:
             if isinstance(way, Ear):
                 stack.push_async_callback(way.close)
-                if not await _load(way) and not others:
+                loaded = await _load(way, stopping)
+                if stopping.is_set():
+                    return 0
+                if not loaded and not others:
                     return options.ERROR
         if settings.daily_minutes is not None and settings.address.port != 0:
             path = minutes_file.path_for(settings.uri)
@@ -129,13 +132,21 @@ def _home(settings: HomeSettings) -> HomeAssistant | None:
     return HomeAssistant(settings.home_assistant, settings.home_assistant_token)
 
 
-async def _load(ear: Ear) -> bool:
-    """Load the ear's model before it is needed; tell what that takes."""
+async def _load(ear: Ear, stopping: asyncio.Event) -> bool:
+    """Load the ear's model before it is needed, unless stopped; tell what that takes."""
+    loading, stopped = asyncio.ensure_future(ear.start()), asyncio.ensure_future(stopping.wait())
     try:
-        seconds = await ear.start()
+        await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            return False
+        seconds = loading.result()
     except EndpointError as error:
         _LOGGER.error("%s", error)  # noqa: TRY400 - a sentence for a person
         return False
+    finally:
+        loading.cancel()
+        stopped.cancel()
+        await asyncio.wait({loading, stopped})
     memory = "" if ear.memory is None else f", {ear.memory} MB"
     _LOGGER.info("The ear on this machine is loaded (%.1f s%s)", seconds, memory)
     return True

@@ -102,6 +102,26 @@ async def test_a_fault_of_native_code(tmp_path: Path) -> None:
         await server.wait_for(r"Utterance 2: .*endpoint local, attempts 1,")
 
 
+async def test_a_signal_while_the_ear_loads(tmp_path: Path) -> None:
+    """However long its model takes, the server ends when it is told to, and the ear with it."""
+    async with await Process.serve("--local", ready=False, home=tmp_path) as server:
+        pid = server.process.pid
+
+        def ear() -> int | None:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+            lines = {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
+            # Before it is that it is the server's own image.
+            return next((int(one) for one in lines if b"wyoming_flux.ear" in lines[one]), None)
+
+        async with asyncio.timeout(30):
+            while (loading := ear()) is None:  # noqa: ASYNC110 - of a process nobody sets an event
+                await asyncio.sleep(0.005)
+        os.kill(loading, signal.SIGSTOP)
+        assert await server.end(signal.SIGTERM, patience=10) == 0
+        assert not [line for line in server.log if "loaded" in line]
+        assert not Path(f"/proc/{loading}").exists()
+
+
 async def test_a_second_flux(tmp_path: Path) -> None:
     """Another URL of Flux is a fallback as well, with the token of its own."""
     token = tmp_path / "token"
