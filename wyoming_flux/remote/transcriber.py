@@ -27,6 +27,8 @@ from wyoming_flux.utterance import Transcript, Trigger
 CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 20.0
 """Seconds for the answer once the audio was ended."""
+TAKE_TIMEOUT: Final = 120.0
+"""Seconds in which an engine takes no audio: ours does not while it has a minute heard again."""
 
 _CLOSE_TIMEOUT: Final = 1.0
 
@@ -202,17 +204,23 @@ class RemoteTranscriber:
 
     async def _write(self, event: Event) -> None:
         await self.connected()
-        # An engine that closes says why, if at all, before it does: the answer tells.
-        with contextlib.suppress(OSError):
-            if not self._begun:
-                self._begun = True
-                await self._client.write_event(self._wish.event())
-                await self._client.write_event(AudioStart(*self._format).event())
-                rate, width, channels = self._format
-                self._on_step(
-                    f"transcribe, audio-start ({rate} Hz, {8 * width} bit, {channels} ch)"
-                )
-            await self._client.write_event(event)
+        try:
+            async with asyncio.timeout(TAKE_TIMEOUT):
+                if not self._begun:
+                    self._begun = True
+                    await self._begin()
+                await self._client.write_event(event)
+        except TimeoutError:
+            text = f"the server {self._uri} took no audio for {TAKE_TIMEOUT:g} s"
+            self._finish(FluxTimeout(text))
+        except OSError:
+            pass  # an engine that closes says why, if at all, before it does: the answer tells
+
+    async def _begin(self) -> None:
+        await self._client.write_event(self._wish.event())
+        await self._client.write_event(AudioStart(*self._format).event())
+        rate, width, channels = self._format
+        self._on_step(f"transcribe, audio-start ({rate} Hz, {8 * width} bit, {channels} ch)")
 
     async def _stop(self) -> None:
         with contextlib.suppress(WyomingFluxError):  # it is the result already

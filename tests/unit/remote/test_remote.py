@@ -381,6 +381,21 @@ async def test_transcriber_does_not_wait_for_ever(engine, monkeypatch: pytest.Mo
     await hearing.close()
 
 
+async def test_transcriber_of_an_engine_that_takes_no_audio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A long recording for one that hangs does not wait for ever either, nor does leaving it."""
+    monkeypatch.setattr(transcriber, "TAKE_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        hearing = RemoteTranscriber(f"tcp://127.0.0.1:{hangs.getsockname()[1]}", LINEAR16)
+        async with asyncio.timeout(10):
+            while not hearing.done:
+                await hearing.send(bytes(1 << 20))
+            with pytest.raises(FluxTimeout, match="took no audio"):
+                await hearing.result()
+            await hearing.close()
+
+
 async def test_transcriber_that_is_closed_first(engine) -> None:
     """Who waits for the result of one that is closed is told so."""
     other = await engine("never")
