@@ -193,7 +193,7 @@ def test_every_turn_has_its_text(
     assert play.answered[0] <= turn.at <= play.answered[1]
     there = sum(one.audio_bytes for one in connector.service.connections) / 32000
     assert there <= turn.report.billed_seconds == turn.report.audio_seconds <= there + 6
-    for audio in [bytes(one.audio) for one in connector.service.connections[:1] if one.audio]:
+    for audio in [bytes(one.audio) for one in connector.service.connections if one.audio][:1]:
         assert (pcm + bytes(len(audio))).startswith(audio)
 
 
