@@ -44,7 +44,6 @@ class ForeignFlux:
         self.port = port
         self.news = asyncio.Event()
         """Set with each frame and each message."""
-        self._since = 0
         self._transports: list[asyncio.WriteTransport] = []
         self._server: Server | None = None
 
@@ -53,14 +52,10 @@ class ForeignFlux:
         """Where it listens."""
         return f"ws://127.0.0.1:{self.port}"
 
-    def begin_anew(self) -> None:
-        """Let the next connection behave as the first."""
-        self._since = len(self.streams)
-
     def accepted(self, transport: asyncio.WriteTransport) -> Stream:
         """Begin the record of a connection."""
         self._transports.append(transport)
-        number = min(len(self.streams) - self._since, len(self.behaviours) - 1)
+        number = min(len(self.streams), len(self.behaviours) - 1)
         self.streams.append(Stream(self.behaviours[number], time.monotonic()))
         return self.streams[-1]
 

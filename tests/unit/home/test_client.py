@@ -52,12 +52,12 @@ class StandIn:
         return refusal
 
     @contextlib.asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncGenerator[None]:
-        """Listen."""
-        options = {"process_request": self._refuse, "compression": None}
-        async with serve(self._handle, "127.0.0.1", port, **options) as server:
-            port = server.sockets[0].getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}/lovelace/0"
+    async def running(self, context: ssl.SSLContext | None = None) -> AsyncGenerator[None]:
+        """Listen, with TLS if there is a context."""
+        options = {"process_request": self._refuse, "compression": None, "ssl": context}
+        async with serve(self._handle, "127.0.0.1", 0, **options) as server:
+            where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/lovelace/0"
+            self.url = f"http://{where}" if context is None else f"https://{where}"
             yield
 
 
@@ -274,28 +274,35 @@ async def test_nobody_is_there(caplog: pytest.LogCaptureFixture, unused_tcp_port
 
 
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("scheme", "said", "says"),
     [
-        (b"", "it hangs up instead of answering. Look whether it runs; if it has a certificate"),
-        (b"220 mail.example ESMTP\r\n\r\n", "is not Home Assistant"),
-        (b"HTTP/1.1 101 X\r\n\r\n", "is not Home Assistant"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "is not Home Assistant"),
+        ("", b"", "it hangs up instead of answering. Look whether it runs; if it has a cert"),
+        ("", b"220 mail.example ESMTP\r\n\r\n", "is not Home Assistant"),
+        ("", b"HTTP/1.1 101 X\r\n\r\n", "is not Home Assistant"),
+        ("", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "is not Home Assistant"),
+        # As Home Assistant's web server answers TLS where there is none.
+        (
+            "https://",
+            b"HTTP/1.0 400 Bad Request\r\n\r\n",
+            "no encrypted connection could be made. Is it https://",
+        ),
     ],
 )
 async def test_no_websocket_at_all(
-    caplog: pytest.LogCaptureFixture, said: bytes, says: str
+    caplog: pytest.LogCaptureFixture, scheme: str, said: bytes, says: str
 ) -> None:
-    """Another port of the machine, or a plain address where TLS is spoken."""
+    """Another port of the machine, a plain address where TLS is spoken, or the other way round."""
     caplog.set_level(logging.INFO)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await (reader.read(1) if scheme else reader.readuntil(b"\r\n\r\n"))
         writer.write(said)
+        await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with asking(f"127.0.0.1:{port}") as (_, waiting):
+        async with asking(f"{scheme}127.0.0.1:{port}") as (_, waiting):
             await waiting.until_failed()
     assert says in caplog.text
 
@@ -305,29 +312,10 @@ async def test_a_certificate_is_verified(caplog: pytest.LogCaptureFixture) -> No
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     made = StandIn()
-    options = {"process_request": made._refuse, "ssl": context}
-    async with serve(made._handle, "127.0.0.1", 0, **options) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with asking(f"https://127.0.0.1:{port}") as (_, waiting):
-            await waiting.until_failed()
+    async with made.running(context), asking(made.url) as (_, waiting):
+        await waiting.until_failed()
     assert "its certificate cannot be trusted" in caplog.text
     assert made.sockets == []
-
-
-async def test_no_tls_is_spoken(caplog: pytest.LogCaptureFixture) -> None:
-    """An encrypted address where there is none, as Home Assistant's web server answers it."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with asking(f"https://127.0.0.1:{port}") as (_, waiting):
-            await waiting.until_failed()
-    assert "no encrypted connection could be made. Is it https://" in caplog.text
 
 
 async def test_a_name_that_no_host_can_have(caplog: pytest.LogCaptureFixture) -> None:
