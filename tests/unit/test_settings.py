@@ -26,7 +26,6 @@ from wyoming_flux.settings import (
 WRONG: list[tuple[type[Any], str, Any]] = [
     (ProgramSettings, "route", "somewhere"),
     *((ProgramSettings, "debug", one) for one in (1, "yes")),
-    (HomeSettings, "home_assistant", 8123),
     *((FluxSettings, "sample_rate", one) for one in (22050, True, "16000", 16000.0)),
     (FluxSettings, "sensitivity", "high"),
     *((FluxSettings, "eot_threshold", one) for one in (float("nan"), "0.7", True)),

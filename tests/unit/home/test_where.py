@@ -1,5 +1,7 @@
 """Where Home Assistant is, as people type or paste it, and what is refused at the start."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,11 +83,14 @@ def test_any_text(text: str) -> None:
         (None, "abc", "home_assistant_token"),
         ("http://homeassistant.local:8123", "two words", "home_assistant_token"),
         ("http://homeassistant.local:8123", "a\nb", "home_assistant_token"),
+        ("http://homeassistant.local:8123", "täken", "home_assistant_token"),
         ("ftp://homeassistant.local", "abc", "home_assistant"),
+        (8123, "abc", "home_assistant"),
     ],
 )
-def test_one_without_the_other(url: str | None, token: str | None, name: str) -> None:
+def test_one_without_the_other(url: Any, token: str | None, name: str) -> None:
     """Address and token belong together, and are looked at before the server starts."""
+    HomeSettings(home_assistant="http://homeassistant.local:8123", home_assistant_token="abc.d-f")
     with pytest.raises(InvalidSetting) as caught:
         HomeSettings(home_assistant=url, home_assistant_token=token)
     assert caught.value.name == name
