@@ -67,6 +67,9 @@ async def _ask(uri: str, seconds: float) -> int:
         raise _Unhealthy(f"{uri} did not answer within {seconds:g} s") from None
     except OSError as error:
         raise _Unhealthy(f"{uri} cannot be reached: {os_reason(error)}") from error
+    except (EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # What the library makes of an event that is none.
+        raise _Unhealthy(f"{uri} does not speak Wyoming") from error
     finally:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1):

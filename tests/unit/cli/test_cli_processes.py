@@ -137,6 +137,24 @@ async def test_health_is_bounded(run) -> None:
     assert result.err == f"wyoming-flux: {uri} did not answer within 0.2 s\n"
 
 
+@pytest.mark.parametrize(
+    "said", ["[]", '{"no": "type"}', '{"type": "info", "data": {"asr": 3}}', '{"data_length": 9}']
+)
+async def test_health_of_something_else(run, said: str) -> None:
+    """What is almost Wyoming is not healthy either, in one sentence."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{said}\n".encode())
+        await reader.readline()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        uri = f"tcp://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        result = await run("health", "--uri", uri)
+    assert result.code == 1
+    assert result.err == f"wyoming-flux: {uri} does not speak Wyoming\n"
+
+
 async def test_a_port_in_use_is_one_sentence(run, at) -> None:
     """The sentence names the option; it is no usage error."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
