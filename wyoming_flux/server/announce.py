@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from wyoming_flux.address import parse_uri
-from wyoming_flux.errors import InvalidSetting
+from wyoming_flux.errors import InvalidSetting, os_reason
 
 _LOGGER: Final = logging.getLogger(__name__)
 _TYPE: Final = "_wyoming._tcp.local."
@@ -33,7 +33,7 @@ async def announced(uri: str, name: str) -> AsyncIterator[None]:
     Raises :class:`InvalidSetting` (``zeroconf``) where that is not possible.
     """
     try:
-        from zeroconf import IPVersion, NonUniqueNameException, ServiceInfo
+        from zeroconf import Error, IPVersion, NonUniqueNameException, ServiceInfo
         from zeroconf.asyncio import AsyncZeroconf
     except ImportError:
         raise InvalidSetting(
@@ -43,7 +43,10 @@ async def announced(uri: str, name: str) -> AsyncIterator[None]:
     where = parse_uri(uri)
     if where.path is not None:
         raise InvalidSetting("zeroconf", "a Unix socket cannot be reached from the network")
-    addresses = await asyncio.to_thread(announced_addresses, where.host)
+    try:
+        addresses = await asyncio.to_thread(announced_addresses, where.host)
+    except OSError as error:
+        raise _impossible(error) from error
     info = ServiceInfo(
         _TYPE,
         f"{name}.{_TYPE}",
@@ -57,10 +60,14 @@ async def announced(uri: str, name: str) -> AsyncIterator[None]:
         frozenset({6}): IPVersion.V6Only,
         frozenset({4, 6}): IPVersion.All,
     }
-    zeroconf = AsyncZeroconf(
-        interfaces=[str(address) for address in addresses],
-        ip_version=versions[frozenset(address.version for address in addresses)],
-    )
+    try:
+        zeroconf = AsyncZeroconf(
+            interfaces=[str(address) for address in addresses],
+            ip_version=versions[frozenset(address.version for address in addresses)],
+        )
+    except (OSError, RuntimeError) as error:
+        # Another responder that shares its port with nobody; an address that has just gone.
+        raise _impossible(error) from error
     try:
         try:
             # The first wait is for the name to be free, the second for the announcement.
@@ -69,12 +76,19 @@ async def announced(uri: str, name: str) -> AsyncIterator[None]:
             raise InvalidSetting(
                 "zeroconf", f"another server here is called {name!r}: give this one its own NAME"
             ) from None
+        except Error as error:
+            raise _impossible(error) from error
         shown = ", ".join(str(address) for address in addresses)
         _LOGGER.info("Announced as %s at %s", name, shown)
         yield
     finally:
         await zeroconf.async_unregister_all_services()
         await zeroconf.async_close()
+
+
+def _impossible(error: Exception) -> InvalidSetting:
+    reason = os_reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+    return InvalidSetting("zeroconf", f"the server cannot be announced: {reason}")
 
 
 def instance_name(wished: str, host: str) -> str:

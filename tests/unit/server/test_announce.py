@@ -1,7 +1,9 @@
 """The announcement in the local network."""
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 
 import ifaddr
@@ -83,6 +85,21 @@ async def test_a_unix_socket_cannot_be_announced() -> None:
     with pytest.raises(InvalidSetting, match="Unix socket"):
         async with announced("unix:///run/flux.sock", ""):
             pass
+
+
+async def test_what_cannot_be_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of nobody, a socket that the library does not get: one sentence, no traceback."""
+
+    def refuse(**_: object) -> None:
+        # As the library does at a missing interface; the real one leaves its socket open then.
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr("zeroconf.asyncio.AsyncZeroconf", refuse)
+    for host, reason in (("nowhere.invalid", ".+"), ("192.0.2.1", "No such device")):
+        with pytest.raises(InvalidSetting, match=f"cannot be announced: {reason}") as refused:
+            async with announced(f"tcp://{host}:10300", "x"):
+                pass
+        assert refused.value.name == "zeroconf"
 
 
 async def test_others_find_it_until_it_stops() -> None:
