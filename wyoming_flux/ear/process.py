@@ -190,7 +190,10 @@ class Process:
             number, stream, job = found
             began = time.monotonic()
             self._ticks, self._decoding = 0, True
-            text = await loop.run_in_executor(self._model, self._recogniser.decode, job.pcm)
+            try:
+                text = await loop.run_in_executor(self._model, self._recogniser.decode, job.pcm)
+            except OSError as error:
+                _die(str(error))
             self._decoding = False
             stream.waiting_since = None
             if number in self._streams:

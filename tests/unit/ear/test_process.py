@@ -151,13 +151,33 @@ class Died(Exception):
     """Instead of the end of this process."""
 
 
-async def test_a_model_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, ear: Ear) -> None:
-    """It cannot be interrupted, so the process ends, and with it the sentences of others."""
-
+@pytest.fixture
+def _dies(monkeypatch: pytest.MonkeyPatch) -> None:
     def die(reason: str) -> None:
         raise Died(reason)
 
     monkeypatch.setattr(process, "_die", die)
+
+
+@pytest.mark.usefixtures("_dies")
+async def test_a_model_that_fails(monkeypatch: pytest.MonkeyPatch, ear: Ear) -> None:
+    """Its reason is the last that is said, not the end of a traceback."""
+
+    def fail(_pcm: bytes) -> str:
+        raise OSError("Moonshine could not decode (error -3)")
+
+    monkeypatch.setattr(ear.model, "decode", fail)
+    await ear.open(1)
+    ear.tell(Kind.AUDIO, 1, SENTENCE)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(30):
+            await ear.running
+    assert caught.group_contains(Died, match="could not decode")
+
+
+@pytest.mark.usefixtures("_dies")
+async def test_a_model_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, ear: Ear) -> None:
+    """It cannot be interrupted, so the process ends, and with it the sentences of others."""
     monkeypatch.setattr(process, "_TICK", 0.01)
     monkeypatch.setattr(process, "_STUCK_TICKS", 3)
     await ear.open(1)
