@@ -63,7 +63,8 @@ def read(text: str) -> Record:
     number = 0
     lines: list[Mapping[str, Any]] = []
     try:
-        for written in text.splitlines():
+        # Not splitlines(): to that more ends a line than JSON escapes.
+        for written in text.removesuffix("\n").split("\n"):
             number += 1
             lines.append(_object(json.loads(written)))
         if not lines or lines[0].get("record") is None:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tests.support.paper_flux import Nature, say, silence
 from tests.support.world import World, paced
-from wyoming_flux.flux import Connector, Endpoint
+from wyoming_flux.flux import Connector, Endpoint, TurnEvent, TurnInfo
+from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture, Transcriber
 from wyoming_flux.utterance.record import InvalidRecord, read
@@ -126,6 +127,23 @@ def test_another_decision_is_told() -> None:
     assert found
     assert found[0].recorded is not None
     assert found[0].recorded["state"] == "HOLDING"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_can_be_read_again(said: str) -> None:
+    """Words with any character in them, such as one that some take for the end of a line."""
+    sink = Memory()
+    recorder = Recorder(UtteranceSettings(), FluxSettings(), [said], 0.0, sink=sink, about={})
+    recorder.opened(1, Facts(), 0.1)
+    recorder.feed(bytes(32000), 0.2)
+    recorder.receive(1, TurnInfo(TurnEvent.END_OF_TURN, 0, 1.0, f"on {said}"), 0.3)
+    recorder.events()
+    recorder.close(0.4)
+    record = read(sink.text)
+    assert record.endpoints == (said,)
+    answer = outcome(record).answer
+    assert answer is not None
+    assert answer.text.split() == f"on {said}".split()
 
 
 def test_other_versions_are_refused() -> None:
