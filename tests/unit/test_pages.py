@@ -112,6 +112,19 @@ def test_pictures_are_used() -> None:
     assert {path.resolve() for path in IMAGES.iterdir()} <= used
 
 
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*.svg")), ids=lambda path: path.name)
+def test_drawings_need_no_style_sheet(path: Path) -> None:
+    """Each has a light ground of its own, and says its colours itself: legible in a dark page, too."""
+    drawn = path.read_text("utf-8")
+    assert "<style" not in drawn
+    assert "class=" not in drawn
+    size = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn)
+    ground = re.search(r'<rect width="(.*?)" height="(.*?)".* fill="#fff(?:fff)?"/>', drawn)
+    assert size is not None
+    assert ground is not None
+    assert ground.groups() in (size.groups(), ("100%", "100%"))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_can_be_typed(name: str) -> None:
     """Each option of a command line stands with a command that has it."""
