@@ -110,7 +110,7 @@ class ProgramSettings(Checked):
         metavar="FORMAT",
     )
     debug: bool = setting(False, "log more, transcripts included", "switch", group=RUNNING)
-    quiet: bool = setting(False, "say warnings and errors alone", "switch", group=RUNNING)
+    quiet: bool = setting(False, "log warnings and errors alone", "switch", group=RUNNING)
 
     def __post_init__(self) -> None:
         """Check every value, and those that contradict each other."""
@@ -331,7 +331,7 @@ class UtteranceSettings(Checked):
     )
     no_speech_timeout: float = setting(
         8.0,
-        "audio without any words after which the answer is empty",
+        "audio without any words after which the answer is empty; not with audio-stop",
         "number",
         group=WHEN,
         limits=(1.0, 300.0),
@@ -340,7 +340,7 @@ class UtteranceSettings(Checked):
     )
     max_turn: float = setting(
         20.0,
-        "longest turn from its first word on",
+        "longest turn from its first word on; not with audio-stop",
         "number",
         group=WHEN,
         limits=(1.0, 600.0),
@@ -348,7 +348,7 @@ class UtteranceSettings(Checked):
     )
     hold: int | None = setting(
         None,
-        "audio after the end of a turn in which the speaker may go on",
+        "how long after the end of a turn the answer waits, in case the speaker goes on",
         "whole",
         group=WHEN,
         limits=(0, 2000),
@@ -358,7 +358,7 @@ class UtteranceSettings(Checked):
     )
     wake_phrases: tuple[str, ...] = setting(
         DEFAULT_WAKE_PHRASES,
-        "cut off at the start; 'none' for none",
+        "left out where the text begins with it; 'none' for none",
         "texts",
         group=WHEN,
         option="wake_phrase",
@@ -383,7 +383,7 @@ class CaptureSettings(Checked):
         metavar="DIR",
     )
     capture_text_only: bool = setting(
-        False, "keep them without their audio", "switch", group=RUNNING
+        False, "with --capture: keep no audio", "switch", group=RUNNING
     )
 
 
@@ -406,7 +406,7 @@ class ServerSettings(Checked):
     )
     allow: tuple[Network, ...] = setting(
         NEARBY,
-        "network whose clients may connect",
+        "a network whose clients may connect",
         "texts",
         group=SERVING,
         unset="private networks",
@@ -415,7 +415,7 @@ class ServerSettings(Checked):
     )
     max_connections: int = setting(
         64,
-        "clients at once",
+        "most clients at once",
         "whole",
         group=SERVING,
         limits=(1, 10_000),
@@ -429,7 +429,7 @@ class ServerSettings(Checked):
         limits=(0.01, 100_000),
         step="any",
         unit="min",
-        unset="any",
+        unset="no limit",
     )
     external_vad: bool = setting(
         False, "let Home Assistant detect the end of speech, too", "switch", group=SERVING

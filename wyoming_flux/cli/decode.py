@@ -31,6 +31,10 @@ def is_installed() -> bool:
     return shutil.which("ffmpeg") is not None
 
 
+class NoSound(InvalidAudio):
+    """What ffmpeg was given has nothing to hear in it, as far as ffmpeg knows."""
+
+
 class Decoder:
     """One ffmpeg at work. Made by :func:`decode`."""
 
@@ -47,7 +51,10 @@ class Decoder:
         if data := await self._process.stdout.read(_READ):
             return data
         if await self._process.wait() != 0:
-            lines = (await self._read_said()).split("\n")
+            said = await self._read_said()
+            if "does not contain any stream" in said:
+                raise NoSound("ffmpeg finds no sound in it")
+            lines = said.split("\n")
             reason = next((line for line in reversed(lines) if line.strip()), "it does not say why")
             reason = reason.strip().removeprefix(f"{self._name}: ")[:_LONGEST_REASON]
             raise InvalidAudio(f"ffmpeg cannot read it: {reason}")

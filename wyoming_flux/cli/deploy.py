@@ -50,24 +50,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         f"The API token can also be given as {_API_TOKEN}, the account as {_ACCOUNT}."
-        " exit codes: 0 the Worker answers, 1 it does not, 2 wrong or missing option"
+        " Exit codes: 0 the Worker answers, 1 it does not, 2 wrong or missing option"
     )
     group = parser.add_argument_group("what to deploy")
     group.add_argument(
         "--api-token-file", metavar="PATH", help="file with the API token of Cloudflare"
     )
-    group.add_argument("--account", metavar="ID", help="the account, if the token reaches several")
-    group.add_argument("--name", default=NAME, help=f"the Worker's name, default {NAME}")
+    group.add_argument("--account", metavar="ID", help="the account, where the API token reaches several")
+    group.add_argument("--name", default=NAME, help=f"the Worker's name (default {NAME})")
     group.add_argument(
         "--subdomain",
         metavar="NAME",
         default="",
-        help="for a new account: its name at workers.dev; asked for on a terminal",
+        help="the name at workers.dev of a new account (default: asked for on a terminal)",
     )
     group.add_argument(
         "--token-file",
         metavar="PATH",
-        help="where to write the Worker's token, default NAME-token.txt",
+        help="where to write the Worker's token (default: NAME-token.txt, so flux-token.txt)",
     )
     group.add_argument(
         "--new-token",

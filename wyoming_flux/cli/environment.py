@@ -93,7 +93,9 @@ class Given:
         setting = SETTINGS["serve"].get(error.name)
         if setting is None:
             return str(error)
-        return f"{self.sources.get(error.name, flag_of(setting))}: {error}"
+        # Elsewhere the sentence stands alone, so that it names the setting itself.
+        sentence = str(error).removeprefix(f"{error.name} ")
+        return f"{self.sources.get(error.name, flag_of(setting))}: {sentence}"
 
 
 def collect(

@@ -60,11 +60,18 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
 }
 """The settings that each command takes, by their names; ``serve`` takes all."""
 
-# Those of a command, where they are not the setting's own.
-_DEFAULTS: Final[Mapping[str, Mapping[str, str]]] = {
+# What a setting is for in a command, and its default there, where they are not the setting's own.
+_MEANINGS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "transcribe": {
-        "answer_on": "audio-stop for a file, end-of-turn for a microphone",
-        "wake_phrases": "none",
+        "answer_on": (
+            "when to answer (end-of-turn: at the end of the first turn; audio-stop: at the end of"
+            " the audio, with all of it)",
+            "audio-stop for a file, end-of-turn for a microphone",
+        ),
+        "wake_phrases": ("left out where the text begins with it; repeatable", "none"),
+    },
+    "health": {
+        "uri": ("whom to ask: tcp://HOST:PORT or unix:///PATH", "tcp://127.0.0.1:10300"),
     },
 }
 _SHORT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -183,13 +190,14 @@ def _add(group: argparse._ArgumentGroup, setting: Setting, command: str) -> None
     elif setting.kind == "texts" and not setting.secret:
         more |= {"action": "append"}
     short = _SHORT.get(command, {}).get(setting.name)
-    usual = _DEFAULTS.get(command, {}).get(setting.name)
+    meant = _MEANINGS.get(command, {}).get(setting.name)
+    text = _help(setting) if meant is None else "{} (default: {})".format(*meant)
     group.add_argument(
         *([short] if short else []),
         flag_of(setting),
         dest=setting.name,
         default=argparse.SUPPRESS,
-        help=_help(setting, usual).replace("%", "%%"),
+        help=text.replace("%", "%%"),
         **more,
     )
 
@@ -203,14 +211,12 @@ def _metavar(setting: Setting) -> str:
     return _UNITS.get(setting.unit) or f"{low:g}..{high:g}"
 
 
-def _help(setting: Setting, usual: str | None) -> str:
+def _help(setting: Setting) -> str:
     text = f"file with {setting.help}" if setting.secret else setting.help
     if setting.choices:
         text += f": {setting.listed}"
     elif setting.kind == "texts" and not setting.secret:
         text += "; repeatable"
-    if usual is not None:
-        return f"{text} (default: {usual})"
     usual = setting.usual
     if setting.unset:
         return f"{text} (default: {usual})"

@@ -125,11 +125,19 @@ class Display:
         if not outcome.text and not self._quiet:
             self._say("nothing was heard")
 
-    def failed(self, sentence: str, code: str) -> None:
-        """Print what went wrong: a sentence for a person, and an object with ``--json``."""
+    def cut_off(self, seconds: float) -> None:
+        """Say that the recording is shorter than its header tells."""
+        self._say(f"it is cut off: {seconds:.1f} s that its header tells are not there")
+
+    def given_up(self) -> None:
+        """End the line that words or progress are in: somebody else writes next."""
         self._clear()
         if self._live and self._shown:
             print(file=self._out, flush=True)
+
+    def failed(self, sentence: str, code: str) -> None:
+        """Print what went wrong: a sentence for a person, and an object with ``--json``."""
+        self.given_up()
         if self._as_json:
             fields = {"file": self._name, "text": None, "error": sentence, "code": code}
             print(json.dumps(fields, ensure_ascii=False), file=self._out, flush=True)

@@ -38,9 +38,12 @@ class Recording:
         """Whether this is a microphone: it has no end, and its own pace."""
         self.seconds: float | None = None
         """Length, where it is known."""
+        self.cut_off = 0.0
+        """Seconds that its header tells and that were not there, once it was read to its end."""
         self._read_bytes = read_bytes
         self._reader = PcmReader(bare)
         self._ready = b""
+        self._given = 0
 
     @property
     def format(self) -> AudioFormat:
@@ -56,10 +59,15 @@ class Recording:
             self._ready = self._reader.feed(data) if data else self._reader.finish()
             if not data and self._reader.format is None:
                 raise InvalidAudio("There is no audio in it.")
-        announced = self._reader.announced
-        if announced is not None and announced < _OPEN_END:
-            self.seconds = announced / self.format.bytes_per_second
+        if self._announced is not None:
+            self.seconds = self._announced / self.format.bytes_per_second
         return self
+
+    @property
+    def _announced(self) -> int | None:
+        """Bytes that the header tells, where it knows."""
+        announced = self._reader.announced
+        return None if announced is None or announced >= _OPEN_END else announced
 
     async def comes_fast(self) -> bool:
         """Tell whether audio comes faster than anybody speaks: then it is no microphone.
@@ -84,8 +92,13 @@ class Recording:
         while not ready and not self._reader.complete:
             data = await self._read_bytes()
             if not data:
-                return self._reader.finish()
+                ready = self._reader.finish()
+                if self._announced is not None:
+                    lacking = self._announced - self._given
+                    self.cut_off = lacking / self.format.bytes_per_second
+                break
             ready = self._reader.feed(data)
+        self._given += len(ready)
         return ready
 
 
@@ -109,11 +122,17 @@ async def open_recording(name: str, raw: AudioFormat | None, stack: AsyncExitSta
         # What was read of a pipe with a name (bash's <(…), too), nobody reads again.
         path = name if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     source = _Source(read_bytes)
-    recording = await _plain(source, name, raw)
+    head = await source.head()
+    recording = await _plain(source, head, name, raw)
     source.settle(again=recording is None)
     if recording is None:
         decoder = await decode.decode(path or source.read, stack)
-        recording = await Recording(name, decoder.read_bytes, decode.FORMAT).begin()
+        try:
+            recording = await Recording(name, decoder.read_bytes, decode.FORMAT).begin()
+        except decode.NoSound as error:
+            if is_wav(head) or name_of(head):
+                raise
+            raise InvalidAudio(f"{error}; raw samples need --raw RATE:BITS:CHANNELS") from None
         recording.seconds = await decoder.seconds()
     recording.live = recording.seconds is None and waits and not await recording.comes_fast()
     return recording
@@ -154,9 +173,10 @@ class _Source:
         self._kept = None
 
 
-async def _plain(source: _Source, name: str, raw: AudioFormat | None) -> Recording | None:
+async def _plain(
+    source: _Source, head: bytes, name: str, raw: AudioFormat | None
+) -> Recording | None:
     """Return what needs no ffmpeg; None: it is ffmpeg's. Raises :class:`InvalidAudio`."""
-    head = await source.head()
     reason = name_of(head)
     if is_wav(head):
         try:

@@ -108,7 +108,7 @@ async def _serve(
         await server.start()
         stack.push_async_callback(server.stop, _GRACE)
         for way in ways:
-            _tell(way, "First" if way is first else "Then")
+            _tell(way, first=way is first)
         if settings.zeroconf is not None:
             from wyoming_flux.server.announce import announced
 
@@ -163,14 +163,14 @@ def _warn(connector: Connector, flux: FluxSettings) -> None:
         _LOGGER.warning("%s", advice)
 
 
-def _tell(way: Way, place: str) -> None:
+def _tell(way: Way, *, first: bool) -> None:
     if isinstance(way, Connector):
-        what = "Flux is at" if place == "First" else "Then Flux at"
-        _LOGGER.info("%s %s (%s)", what, way.endpoint.host, way.endpoint.route)
+        who = f"Flux at {way.endpoint.host} ({way.endpoint.route})"
     elif isinstance(way, Ear):
-        _LOGGER.info("%s the ear on this machine", place)
+        who = "the ear on this machine"
     else:
-        _LOGGER.info("%s the Wyoming engine %s", place, way.name)
+        who = f"the Wyoming engine {way.name}"
+    _LOGGER.info("Speech is heard by %s" if first else "If that fails, by %s", who)
 
 
 async def _look(connector: Connector, flux: FluxSettings, server: Server) -> None:

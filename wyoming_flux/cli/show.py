@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, _: Given) -> int:
         return options.failed(f"{path}: {error}")
     except OSError as error:
         return options.failed(f"{error.filename or path}: {os_reason(error)}")
-    print(page)
+    print(page, flush=True)
     if output is None and not webbrowser.open(page.resolve().as_uri()):
         return options.failed("there is no browser here; open the page above in one")
     return 0

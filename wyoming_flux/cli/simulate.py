@@ -49,23 +49,24 @@ unfinished = true, confidence = 0.6, interim = "what is believed first".
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what no other command takes."""
-    parser.description = "Run a local Flux: the same wire, its own recognizer."
+    parser.description = "Runs a local Flux: the same wire, its own recognizer."
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--uri", default="ws://127.0.0.1:8787", help="where to listen; port 0: any (%(default)s)"
+        "--uri", default="ws://127.0.0.1:8787", help="where to listen; port 0: any (default %(default)s)"
     )
     parser.add_argument(
         "--profile",
         default="workers-ai",
         metavar="NAME|FILE",
-        help="whose Flux to play: workers-ai, deepgram, or a profile file (%(default)s)",
+        help="whose Flux to play: workers-ai, deepgram, or a profile file (default %(default)s)",
     )
     parser.add_argument(
         "--recognizer",
         choices=("local", "script"),
-        help="local hears real speech (extra local), script says what --script says while there is"
-        " sound (script with --script and without the extra, else local)",
+        help="local hears real speech and needs the extra local; script says what --script says"
+        " while there is sound (default: local; script where --script is given or the extra is"
+        " missing)",
     )
     parser.add_argument("--script", type=Path, metavar="FILE", help="what to hear, as TOML")
     parser.add_argument(
@@ -73,13 +74,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.25,
         metavar="N",
-        help="take audio at most N times as fast as real time; 0: unlimited (%(default)s)",
+        help="take audio at most N times as fast as real time; 0: unlimited (default %(default)s)",
     )
     parser.add_argument(
         "--max-streams",
         type=int,
         metavar="N",
-        help="so many connections at once, 503 beyond (8 with local, 1000 with script)",
+        help="so many connections at once, 503 beyond (default: 8 with local, 1000 with script)",
     )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="go wrong; repeatable"

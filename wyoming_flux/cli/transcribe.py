@@ -146,7 +146,7 @@ def _check_via(uri: str, given: Given) -> None:
     try:
         parse_uri(uri)
     except InvalidSetting as error:
-        raise InvalidSetting("", f"--via: {error}") from None
+        raise InvalidSetting("", f"--via: {str(error).removeprefix('uri ')}") from None
     for name, source in given.sources.items():
         # Variables may be meant for the server that runs beside us; flags are not.
         if name not in _WISHES and source.startswith("--"):
@@ -182,6 +182,9 @@ async def _transcribe_one(name: str, job: _Job) -> int:
             if recording.seconds is not None and job.ways and isinstance(job.ways[0], Connector):
                 display.price(recording.seconds, job.ways[0].endpoint.route)
             outcome = await _answer(recording, player, display, job)
+    except asyncio.CancelledError:
+        display.given_up()
+        raise
     except WyomingFluxError as error:
         code = error.server_code if isinstance(error, satellite.ServerError) else error.code
         display.failed(str(error), code or "internal")
@@ -192,6 +195,8 @@ async def _transcribe_one(name: str, job: _Job) -> int:
         )
         return options.ERROR
     display.done(outcome)
+    if recording.cut_off:
+        display.cut_off(recording.cut_off)
     if outcome.missing:
         return options.failed(
             f"{name}: the connection was lost for good: {outcome.missing:.1f} s of the recording"

@@ -97,6 +97,24 @@ def test_the_price_is_told_before_a_long_recording(seconds: float, route: Route,
     assert err.getvalue() == ""
 
 
+def test_what_was_given_up_ends_its_line() -> None:
+    """After Ctrl-C the shell's prompt does not stand behind words."""
+    out, err = Terminal(), io.StringIO()
+    shown = display(out, err)
+    shown.given_up()
+    assert out.getvalue() == ""
+    shown.partial("turn on")
+    shown.given_up()
+    assert out.getvalue() == "turn on\n"
+    out, err = io.StringIO(), Terminal()
+    shown = display(out, err)
+    shown.begin(120.0)
+    shown.progress(60.0, "heard")
+    shown.given_up()
+    assert out.getvalue() == ""
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
 def test_a_pipe_gets_the_answer_alone() -> None:
     """Programs that read our output see no unfinished words."""
     out, err = io.StringIO(), io.StringIO()

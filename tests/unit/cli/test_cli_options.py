@@ -164,6 +164,7 @@ def test_unknown_variables_are_told_with_a_hint() -> None:
     assert "did you mean WYOMING_FLUX_WORKER_URL?" in warnings[0]
 
 
+AT = ("--worker-url", "wss://x.example")
 USAGE: list[tuple[list[str], str]] = [
     (["serve", "--worker-url", "ftp://x"], "--worker-url: the Worker URL must look like"),
     (["serve"], "the URL of your Worker is missing"),
@@ -173,14 +174,14 @@ USAGE: list[tuple[list[str], str]] = [
     (["serve", "--token=s3cret"], "a token is not taken from the command line"),
     (["serve", "--token", "s3cret"], "a token is not taken from the command line"),
     (["serv"], "there is no command 'serv', did you mean serve?"),
-    (["serve", "--worker-url", "ws://x.example", "--eot-threshold", "7"], "--eot-threshold: "),
+    (["serve", "--eot-threshold", "7", *AT], "--eot-threshold: must be between 0.5 and 1, not 7.0"),
     (["serve", "--worker-url", "wss://x.example", "--allow", "moon"], "--allow: allow needs"),
-    (["serve", "--worker-url", "wss://x.example", "--uri", "moon"], "--uri: uri must be like"),
+    (["serve", "--uri", "moon", *AT], "--uri: must be like tcp://"),
     (["serve", "--worker-url", "wss://x.example", "--model", "nova"], "--model: "),
     (["transcribe"], "name a recording"),
     (["transcribe", "x.wav", "-q", "-v"], "--quiet: it contradicts --verbose"),
     (["serve", "-v", "-q", "--local"], "--quiet: it contradicts --debug"),
-    (["transcribe", "x.wav", "--via", "moon"], "--via: uri must be like"),
+    (["transcribe", "x.wav", "--via", "moon"], "--via: must be like"),
     (
         ["transcribe", "x.wav", "--via", "tcp://h:1", "--max-turn", "9"],
         "--max-turn has no effect with --via",
@@ -238,13 +239,16 @@ def test_short_options(command: str, words: str) -> None:
 
 def test_the_defaults_of_a_command_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     """Where a file is answered otherwise than a satellite, each help says how."""
-    for command, usual in (
-        ("serve", "(default end-of-turn)"),
-        ("transcribe", "(default: audio-stop for a file, end-of-turn for a microphone)"),
+    for command, option, usual in (
+        ("serve", "--answer-on", "(default end-of-turn)"),
+        ("transcribe", "--answer-on", "(default: audio-stop for a file, end-of-turn for a micro"),
+        ("serve", "--uri", "where to listen: tcp://HOST:PORT or unix:///PATH (default tcp://0.0.0"),
+        ("health", "--uri", "whom to ask: tcp://HOST:PORT or unix:///PATH (default: tcp://127.0.0.1"),
+        ("health", "--timeout", "(default 5)"),
     ):
         assert main([command, "--help"]) == 0
         told = capsys.readouterr().out
-        said = "".join(told.partition("--answer-on")[2].partition("\n  --")[0].split())
+        said = "".join(told.partition(f"  {option}")[2].partition("\n  --")[0].split())
         assert usual.replace(" ", "") in said
 
 

@@ -176,6 +176,27 @@ async def test_what_ffmpeg_cannot_read(run, at, ffmpeg, tmp_path) -> None:
     assert result.err == f"wyoming-flux: song.mp3: {said}\n"
 
 
+@pytest.mark.parametrize("kind", ["MP4", "of no kind"])
+async def test_where_ffmpeg_finds_no_sound(kind, run, at, ffmpeg, tmp_path) -> None:
+    """What is of no known kind may be raw samples: what would make it some is said."""
+    env = ffmpeg(said="Output #0\nOutput file #0 does not contain any stream\n", code=1)
+    (tmp_path / "call").write_bytes(KINDS.get(kind, bytes(range(128, 256))))
+    result = await run("transcribe", "call", *at, **env)
+    assert (result.code, result.out) == (1, "")
+    hint = "" if kind in KINDS else "; raw samples need --raw RATE:BITS:CHANNELS"
+    assert result.err == f"wyoming-flux: call: ffmpeg finds no sound in it{hint}\n"
+
+
+async def test_a_recording_that_is_cut_off(run, wav, spoken, at) -> None:
+    """What is there is written down, and it is said that it is not all."""
+    path = Path(wav(spoken(0.3, 1.6, 2.1)))
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 32_000])
+    result = await run("transcribe", str(path), *at)
+    assert (result.code, result.out) == (0, f"{TEXT}\n")
+    said = "it is cut off: 2.0 s that its header tells are not there"
+    assert result.err == f"wyoming-flux: {path}: {said}\n"
+
+
 async def test_raw_samples_need_raw(run, spoken, flux, at) -> None:
     """What nobody knows is not sent to be billed."""
     pcm = spoken(0.3, 1.6, 0.6)
