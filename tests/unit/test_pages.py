@@ -95,10 +95,35 @@ def test_links_are_found() -> None:
     assert sum(len(commands_of(text_of(name))) for name in NAMES) > 40
 
 
+def pages_from(name: str) -> set[str]:
+    """Return the pages to which one page leads."""
+    files = ((ROOT / name).parent / link.partition("#")[0] for link in links_of(text_of(name)))
+    return {str(file.resolve().relative_to(ROOT)) for file in files} & set(NAMES)
+
+
 def test_the_readme_leads_to_each_page() -> None:
-    """A page that nobody is led to is read by nobody."""
-    led_to = {link.partition("#")[0] for link in links_of(text_of("README.md"))}
-    assert {name for name in NAMES if name.startswith("docs/")} <= led_to
+    """To what is in docs with one click, to all else with two: who is not led there reads nothing."""
+    one_click = pages_from("README.md")
+    assert {name for name in NAMES if name.startswith("docs/")} <= one_click
+    two_clicks = one_click.union(*map(pages_from, one_click))
+    assert set(NAMES) <= {"README.md", *two_clicks}
+
+
+# What an operator asks, and the heading that answers.
+OPERATOR = {
+    "how it is started and stopped": "docs/reliability.md#start-and-stop",
+    "what one client may do": "docs/security.md#limits-of-the-port",
+    "what can be spent": "docs/worker.md#what-can-be-spent-and-what-cannot-be-bounded",
+    "how much one server carries, and several": "docs/reliability.md#load",
+    "what to do when Home Assistant does not hear": "docs/home-assistant.md#troubleshooting",
+    "what to do when the server does not": "docs/server.md#when-something-is-wrong",
+    "what a refusal means": "docs/endpoints.md#what-can-come-back",
+}
+
+
+def test_the_readme_leads_an_operator_to_the_answer() -> None:
+    """Each of these questions is one click away (that the heading exists is tested above)."""
+    assert set(OPERATOR.values()) <= set(links_of(text_of("README.md")))
 
 
 def test_pictures_are_used() -> None:

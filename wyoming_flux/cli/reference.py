@@ -14,12 +14,13 @@ _INTRO: Final = (
     " `python -m wyoming_flux.cli.reference`: do not change it here. What Home Assistant's own form"
     " offers is in [home-assistant.md](home-assistant.md).\n\n"
     "Each option is a flag, an environment variable, and a variable with `_FILE` at its end that"
-    " names a file with the value. The flag wins over the variable, an empty variable is not set,"
-    " both variables of one option at once are an error, and an unknown `WYOMING_FLUX_…` variable"
-    " is warned about. A flag that can be given several times takes its values one per line or"
-    " between commas in a variable or a file (headers: one per line); `none` stands for none.\n\n"
-    "Secrets have no flag for the value, since anybody on the machine can read a command line:"
-    " their flag names a file.\n"
+    " names a file with the value. The flag wins over the variable. An empty variable counts as not"
+    " set. Both variables of one option at once are an error. Of a `WYOMING_FLUX_…` variable that"
+    " is not known you are warned.\n\n"
+    "A flag that can be given several times is one variable, or one file, with all the values: one"
+    " on each line, or between commas (headers: one on each line). `none` stands for none.\n\n"
+    "Anybody on the machine can read a command line. So the flag of a secret does not take the"
+    " secret, but the name of a file that holds it.\n"
 )
 
 
