@@ -3,7 +3,7 @@
 #   docker build --target server --tag wyoming-flux .    the server
 #   docker build --tag wyoming-flux-app .                the app: its last stage, as the Supervisor builds it
 #
-# EAR=1 adds the recogniser of this machine (the extra `local`). script/image builds it without Docker.
+# EAR=1 adds the ear on this machine (the extra `local`). script/image builds it without Docker.
 ARG EAR=0
 
 FROM docker.io/library/debian:trixie-slim AS build

@@ -335,7 +335,7 @@ async def demo(arguments: argparse.Namespace) -> int:
     if arguments.worker_url:
         why = "Flux, and the way to it"
     elif arguments.offline:
-        why = "Flux was silent before the server gave it up; then its own ear heard it all anew"
+        why = "Flux was silent until the server gave it up; then the ear here heard it all anew"
     else:
         why = "0.32 s are the simulator's silence before EndOfTurn, the rest is the ear and the way"
     after, at = answer["after_speech_ms"], CLOCK.answered

@@ -17,7 +17,7 @@ from PIL import Image  # noqa: E402 - found by the path above
 from playwright.async_api import Locator, Page, async_playwright  # noqa: E402 - as above
 
 from tests.e2e.hass import stage  # noqa: E402 - as above
-from tests.e2e.hass.instance import INTEGRATION, OWNER, Instance  # noqa: E402 - as above
+from tests.e2e.hass.instance import INTEGRATION, OWNER, Instance, Socket  # noqa: E402 - as above
 from tests.e2e.worker.account import Account  # noqa: E402 - as above
 from tests.support.workers_dev import Uploaded, account_with_worker  # noqa: E402 - as above
 from wyoming_flux.simulator import faults  # noqa: E402 - as above
@@ -126,6 +126,7 @@ async def afterwards(walk: Walk, home: Instance, worker: Uploaded) -> None:
             print(f"heard: {run.text}; answered: {run.speech}", flush=True)
 
         await speak()
+        await at_rest(walk, socket, entry)
         other = await home.add_entry("wyoming", {"host": "127.0.0.1", "port": local})
         form: dict[str, Any] = stage.OPTIONS | {"keep_turns": 5}
         form["fallback"] = {"fallback_entity": await stage.engine_of(socket, other)}
@@ -164,6 +165,24 @@ async def afterwards(walk: Walk, home: Instance, worker: Uploaded) -> None:
     await walk.page.get_by_text("is older than the integration").click()
     await walk.sees("without what is new")
     await walk.picture("ha-repair", walk.dialog)
+
+
+async def at_rest(walk: Walk, socket: Socket, entry: str) -> None:
+    """Look at what there is without a dialogue: the service, and the assistant that uses it."""
+    devices = await socket.command("config/device_registry/list")
+    (device,) = [one["id"] for one in devices if entry in one["config_entries"]]
+    await walk.go(f"/config/devices/device/{device}")
+    await walk.sees("Minutes today")
+    usual = walk.page.viewport_size
+    await walk.page.set_viewport_size({"width": 900, "height": 629})
+    await walk.picture("ha-device")
+    if usual is not None:
+        await walk.page.set_viewport_size(usual)
+    await walk.go("/config/voice-assistants/assistants")
+    await walk.choose("Home Assistant")
+    chosen = walk.page.locator("assist-pipeline-detail-stt")
+    await chosen.scroll_into_view_if_needed()
+    await walk.picture("ha-voice-assistant", chosen)
 
 
 async def main(folder: Path) -> None:

@@ -56,7 +56,7 @@ def app(folder: Path, wheel: Path, version: str) -> Path:
     (target / "config.yaml").write_text(config, "utf-8")
     (target / "start.py").rename(_made(target / APP) / "start.py")
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
-    # The app has the recogniser of this machine; the Supervisor passes no arguments of ours.
+    # The app has the ear on this machine; the Supervisor passes no arguments of ours.
     dockerfile = dockerfile.replace("ARG EAR=0\n", "ARG EAR=1\n")
     (target / "Dockerfile").write_text(dockerfile, "utf-8")
     shutil.copyfile(ROOT / ".dockerignore", target / ".dockerignore")

@@ -224,7 +224,7 @@ def check(
 
 
 def check_ear(image: Image) -> None:
-    """Hear a recording with the recogniser of this machine, if the image has it."""
+    """Hear a recording with the ear on this machine, if the image has it."""
     if not any(image.files.glob("opt/wyoming-flux/lib/python3*/site-packages/moonshine_voice")):
         return
     if "QEMU_CPU" in image.environment:

@@ -40,7 +40,7 @@ def draw(rows: Sequence[Any]) -> str:
     label = "Latency and CPU of wyoming-flux, a plain relay and the wyoming library"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
-        f' font-family="system-ui, sans-serif" font-size="13" fill="#333" role="img"',
+        ' font-family="system-ui, sans-serif" font-size="13" fill="#333" role="img"',
         f' aria-label="{label}">',
         # Its own ground: where a page is dark, a picture in it does not always know.
         f'<rect width="{width}" height="{height}" rx="10" fill="#ffffff"/>',

@@ -102,7 +102,7 @@ def pages_from(name: str) -> set[str]:
 
 
 def test_the_readme_leads_to_each_page() -> None:
-    """To what is in docs with one click, to all else with two: who is not led there reads nothing."""
+    """To what is in docs with one click, to all else with two: a page without a way is not read."""
     one_click = pages_from("README.md")
     assert {name for name in NAMES if name.startswith("docs/")} <= one_click
     two_clicks = one_click.union(*map(pages_from, one_click))
@@ -139,7 +139,7 @@ def test_pictures_are_used() -> None:
 
 @pytest.mark.parametrize("path", sorted(IMAGES.glob("*.svg")), ids=lambda path: path.name)
 def test_drawings_need_no_style_sheet(path: Path) -> None:
-    """Each has a light ground of its own, and says its colours itself: legible in a dark page, too."""
+    """Each has a light ground of its own, and says its colours itself: legible on dark, too."""
     drawn = path.read_text("utf-8")
     assert "<style" not in drawn
     assert "class=" not in drawn

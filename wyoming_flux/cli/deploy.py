@@ -56,7 +56,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--api-token-file", metavar="PATH", help="file with the API token of Cloudflare"
     )
-    group.add_argument("--account", metavar="ID", help="the account, where the API token reaches several")
+    group.add_argument(
+        "--account", metavar="ID", help="the account, where the API token reaches several"
+    )
     group.add_argument("--name", default=NAME, help=f"the Worker's name (default {NAME})")
     group.add_argument(
         "--subdomain",

@@ -32,7 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("how")
     group.add_argument(
-        "--timeout", type=float, default=_DEFAULT_TIMEOUT, metavar="SECONDS", help="how long to wait for the answer (default 5)"
+        "--timeout",
+        type=float,
+        default=_DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="how long to wait for the answer (default 5)",
     )
 
 

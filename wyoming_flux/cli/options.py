@@ -64,8 +64,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
 _MEANINGS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "transcribe": {
         "answer_on": (
-            "when to answer (end-of-turn: at the end of the first turn; audio-stop: at the end of"
-            " the audio, with all of it)",
+            "when to answer (end-of-turn: after the first turn; audio-stop: all of it, at the end)",
             "audio-stop for a file, end-of-turn for a microphone",
         ),
         "wake_phrases": ("left out where the text begins with it; repeatable", "none"),

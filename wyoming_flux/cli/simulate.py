@@ -53,7 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--uri", default="ws://127.0.0.1:8787", help="where to listen; port 0: any (default %(default)s)"
+        "--uri",
+        default="ws://127.0.0.1:8787",
+        help="where to listen; port 0: any (default %(default)s)",
     )
     parser.add_argument(
         "--profile",

@@ -243,7 +243,11 @@ def test_the_defaults_of_a_command_are_its_own(capsys: pytest.CaptureFixture[str
         ("serve", "--answer-on", "(default end-of-turn)"),
         ("transcribe", "--answer-on", "(default: audio-stop for a file, end-of-turn for a micro"),
         ("serve", "--uri", "where to listen: tcp://HOST:PORT or unix:///PATH (default tcp://0.0.0"),
-        ("health", "--uri", "whom to ask: tcp://HOST:PORT or unix:///PATH (default: tcp://127.0.0.1"),
+        (
+            "health",
+            "--uri",
+            "whom to ask: tcp://HOST:PORT or unix:///PATH (default: tcp://127.0.0.1",
+        ),
         ("health", "--timeout", "(default 5)"),
     ):
         assert main([command, "--help"]) == 0
