@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from PIL import Image  # noqa: E402 - found by the path above
-from playwright.async_api import Locator, Page, async_playwright  # noqa: E402 - as above
+from playwright.async_api import Locator, Page, ViewportSize, async_playwright  # noqa: E402 - as above
 
 from tests.e2e.hass import stage  # noqa: E402 - as above
 from tests.e2e.hass.instance import INTEGRATION, OWNER, Instance, Socket  # noqa: E402 - as above
@@ -28,6 +28,7 @@ SERVICE: Final = "/config/integrations/integration/wyoming_flux"
 SETTLED: Final = 800
 """Milliseconds after which nothing moves any more."""
 COLOURS: Final = 128
+WINDOW: Final[ViewportSize] = {"width": 900, "height": 1000}
 
 
 class Walk:
@@ -173,13 +174,12 @@ async def at_rest(walk: Walk, socket: Socket, entry: str) -> None:
     (device,) = [one["id"] for one in devices if entry in one["config_entries"]]
     await walk.go(f"/config/devices/device/{device}")
     await walk.sees("Minutes today")
-    usual = walk.page.viewport_size
-    await walk.page.set_viewport_size({"width": 900, "height": 629})
-    await walk.picture("ha-device")
-    if usual is not None:
-        await walk.page.set_viewport_size(usual)
+    # Beside it is the menu, which takes 256.
+    await walk.page.set_viewport_size({"width": 1156, "height": 629})
+    await walk.picture("ha-device", walk.page.locator("ha-config-device-page"))
+    await walk.page.set_viewport_size(WINDOW)
     await walk.go("/config/voice-assistants/assistants")
-    await walk.choose("Home Assistant")
+    await walk.page.locator("assist-pref").get_by_text("Home Assistant", exact=True).first.click()
     chosen = walk.page.locator("assist-pipeline-detail-stt")
     await chosen.scroll_into_view_if_needed()
     await walk.picture("ha-voice-assistant", chosen)
@@ -205,7 +205,7 @@ workers_dev:
             executable_path=os.environ["CHROMIUM"], args=["--no-sandbox"]
         )
         stack.push_async_callback(browser.close)
-        page = await browser.new_page(viewport={"width": 900, "height": 1000})
+        page = await browser.new_page(viewport=WINDOW)
         walk = Walk(page, home.base, folder)
         try:
             await walk.log_in()
