@@ -25,13 +25,11 @@ async def transcribe(
     flux: FluxSettings,
     turn: UtteranceSettings,
     ending: asyncio.Event,
-    fast: bool,
     capture: Capture | None = None,
 ) -> Outcome:
     """Send the recording and wait for the answer; *ending* ends the audio early.
 
-    *fast*: the recording comes faster than it was spoken. Raises
-    :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
+    Raises :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
     """
     source = recording.format
     # Imports numpy and designs the filter, where that is needed: not in the event loop.
@@ -49,7 +47,7 @@ async def transcribe(
             display,
             ending=ending,
             converter=converter,
-            to_the_turn=fast and turn.answer_on == "end-of-turn",
+            open_microphone=turn.answer_on == "end-of-turn" and not recording.live,
         )
         stats = transcriber.report
     display.event(f"transcript ({transcript.trigger})")

@@ -11,10 +11,8 @@ from .player import Player, slices
 from .recording import Recording
 
 _LOOK_EVERY: Final = 0.1
-_TOLD_LATE: Final = 0.4
-"""Seconds at the end of which Flux may not tell: it does four times a second, of whole frames."""
-_STANDSTILL: Final = 3.0
-"""Seconds in which it tells of no more: what is missing to the end is heard no earlier."""
+OPEN_MICROPHONE: Final = 30.0
+"""Seconds of silence after the recording, then the client ends its audio."""
 
 
 class Hearer(Protocol):
@@ -46,32 +44,32 @@ async def play(
     *,
     ending: asyncio.Event,
     converter: Converter | None = None,
-    open_microphone: float = 0.0,
-    to_the_turn: bool = False,
+    open_microphone: bool = False,
 ) -> tuple[Transcript, float | None]:
     """Send the recording and wait for the answer; *ending* ends the audio early.
 
-    After the recording the microphone stays open for so many seconds, in silence. *to_the_turn*:
-    what comes faster than it is heard ends only once all was heard, since with its end the answer
-    is no longer that of the first turn. Returns the transcript, and the milliseconds after the last
-    speech. Raises :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
+    *open_microphone*: after the recording silence follows, as that of a room. With the end of the
+    audio the answer would be that of all turns, and who sends nothing for some seconds has ended
+    it. Returns the transcript, and the milliseconds after the last speech. Raises
+    :class:`~wyoming_flux.errors.WyomingFluxError`, ``OSError``.
     """
+
+    async def give(chunk: bytes) -> None:
+        for piece in slices(chunk, recording.format):
+            await hearer.send(piece if converter is None else converter.convert(piece))
 
     async def feed() -> None:
         display.begin(recording.seconds)
         async for chunk in player.chunks():
-            for piece in slices(chunk, recording.format):
-                await hearer.send(piece if converter is None else converter.convert(piece))
+            await give(chunk)
             if hearer.done:
                 return
-        if converter is not None:
-            await hearer.send(converter.flush())
         if open_microphone:
             display.event("the recording ends; the microphone stays open")
-            async for chunk in player.silence(open_microphone):
-                await hearer.send(chunk)
-        if to_the_turn:
-            await _heard_out(hearer, player.seconds)
+            async for chunk in player.silence(OPEN_MICROPHONE):
+                await give(chunk)
+        if converter is not None:
+            await hearer.send(converter.flush())
         display.event("the audio ends")
         hearer.end()
 
@@ -107,14 +105,3 @@ async def _watch(hearer: Hearer, player: Player, display: Display) -> None:
             display.progress(player.seconds, "sent")
         else:
             display.progress(hearer.heard, "heard")
-
-
-async def _heard_out(hearer: Hearer, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    furthest, since = -1.0, loop.time()
-    while not hearer.done and hearer.heard is not None:
-        if hearer.heard > furthest:
-            furthest, since = hearer.heard, loop.time()
-        if furthest >= seconds - _TOLD_LATE or loop.time() - since > _STANDSTILL:
-            return
-        await asyncio.sleep(_LOOK_EVERY)

@@ -53,11 +53,13 @@ class Player:
             yield await self._in_time(waiting)
 
     async def silence(self, seconds: float) -> AsyncIterator[bytes]:
-        """Go on as a microphone in a silent room, in real time."""
+        """Go on as a microphone in a silent room, in real time from now on."""
         source = self._recording.format
         # 8-bit samples are unsigned.
         chunk = (b"\x80" if source.width == 1 else b"\x00") * cut_bytes(source, CHUNK_MS)
         until = self.seconds + seconds
+        if not self._real_time:
+            self._began = self._loop.time() - self.seconds
         while self.seconds < until:
             yield await self._in_time(chunk)
 

@@ -1,7 +1,6 @@
 """Transcribes one recording as a satellite does: as the client of a Wyoming server."""
 
 import asyncio
-from typing import Final
 
 from wyoming_flux.remote import RemoteTranscriber, ServerError, Wish
 
@@ -11,9 +10,6 @@ from .player import Player
 from .recording import Recording
 
 __all__ = ["ServerError", "Wish", "transcribe"]
-
-OPEN_MICROPHONE: Final = 30.0
-"""Seconds of silence after the recording, then the client ends its audio."""
 
 
 async def transcribe(
@@ -43,7 +39,7 @@ async def transcribe(
             player,
             display,
             ending=ending,
-            open_microphone=0.0 if fast or recording.live else OPEN_MICROPHONE,
+            open_microphone=not (fast or recording.live),
         )
     finally:
         await transcriber.close()

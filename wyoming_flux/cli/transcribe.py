@@ -227,7 +227,6 @@ async def _answer(recording: Recording, player: Player, display: Display, job: _
             flux=job.flux,
             turn=job.turn_settings(live=recording.live),
             ending=ending,
-            fast=not (job.arguments.real_time or recording.live),
             capture=job.capture,
         )
     finally:
