@@ -34,7 +34,7 @@ def test_the_token_is_a_file() -> None:
     assert service["secrets"] == ["token"]
     assert service["environment"]["WYOMING_FLUX_TOKEN_FILE"] == "/run/secrets/token"
     assert "WYOMING_FLUX_TOKEN" not in service["environment"]
-    assert COMPOSE["secrets"] == {"token": {"file": "./token"}}
+    assert COMPOSE["secrets"] == {"token": {"file": "./flux-token.txt"}}
 
 
 def test_the_trial_is_not_started_by_itself() -> None:
