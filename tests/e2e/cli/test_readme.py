@@ -181,7 +181,7 @@ async def test_a_server_without_an_account(start: Start, run: Run) -> None:
 
 def test_the_demo_does_its_set_up() -> None:
     """It is the one command: it asks for nothing to be done before."""
-    assert "\nscript/setup 3.14\n" in (ROOT / "script" / "demo").read_text("utf-8")
+    assert "\nscript/setup demo\n" in (ROOT / "script" / "demo").read_text("utf-8")
 
 
 async def test_the_demos_times_add_up(run: Run) -> None:
