@@ -108,7 +108,7 @@ class Hand:
                         self.answer, self.answered_at = event, self.now
                     case _:
                         pass
-            frame = self.machine.next_to_send(self.attempt, self.now)
+            frame = self.machine.next_to_send(self.attempt)
             if isinstance(frame, str):
                 self.controls.append(frame)
             elif frame is not None:

@@ -106,7 +106,7 @@ class World:
                 case _:
                     pass
         for attempt, stream in tuple(self._streams.items()):
-            while (frame := self.machine.next_to_send(attempt, self.now)) is not None:
+            while (frame := self.machine.next_to_send(attempt)) is not None:
                 if isinstance(frame, str):
                     self.controls.append(frame)
                 else:

@@ -37,6 +37,7 @@ _STALE: Final = 3600.0
 """Seconds after which what a stopped process left half written is removed."""
 _OURS: Final = re.compile(r"(flux-\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4})\.(jsonl|wav)(\.part)?")
 _PART: Final = ".part"
+_PYTHON: Final = platform.python_version()
 _HEADER: Final = "<4sI4s4sIHHIIHH4sI"
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -78,13 +79,13 @@ class Capture:
         now: float,
     ) -> Recorder:
         """Return a machine whose inputs and decisions are kept."""
-        began = datetime.fromtimestamp(self._clock(), UTC)
-        stamp = began.strftime("%Y%m%dT%H%M%S.") + f"{began.microsecond // 1000:03}Z"
-        name = f"flux-{stamp}-{secrets.token_hex(2)}"
+        began = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        stamp = began[:23].replace("-", "").replace(":", "")
+        name = f"flux-{stamp}Z-{secrets.token_hex(2)}"
         about = {
-            "began": began.isoformat(timespec="milliseconds"),
+            "began": began,
             "version": __version__,
-            "python": platform.python_version(),
+            "python": _PYTHON,
             "audio": f"{name}.wav" if self._audio else None,
         }
         sink = _File(self, name, flux.sample_rate if self._audio else None)
@@ -162,7 +163,7 @@ class Capture:
             del kept[oldest]
             for kind in ("jsonl", "wav"):
                 with suppress(FileNotFoundError):
-                    Path(self.path(oldest, kind)).unlink()
+                    os.unlink(self.path(oldest, kind))  # noqa: PTH108 - at a third of its time
 
 
 class _File:
@@ -179,7 +180,7 @@ class _File:
         self._samples = 0
         self._failed = False
 
-    def write(self, lines: str, pcm: Sequence[bytes], *, last: bool) -> bool:
+    def write(self, lines: str, pcm: Sequence[bytes | bytearray], *, last: bool) -> bool:
         text = lines.encode("utf-8", "replace")
         size = len(text)
         if self._rate is not None:
@@ -191,7 +192,7 @@ class _File:
             return False
         return True
 
-    def _append(self, text: bytes, pcm: Sequence[bytes], last: bool) -> None:
+    def _append(self, text: bytes, pcm: Sequence[bytes | bytearray], last: bool) -> None:
         if self._failed:
             return
         try:
@@ -216,7 +217,8 @@ class _File:
     def _complete(self) -> None:
         for kind in self._kinds:
             os.close(self._open.pop(kind))
-            Path(self._part(kind)).rename(self._capture.path(self._name, kind))
+            path = self._capture.path(self._name, kind)
+            os.rename(path + _PART, path)  # noqa: PTH104 - at a third of its time
         self._capture.keep(self._name, self._size)
 
     def _part(self, kind: str) -> str:

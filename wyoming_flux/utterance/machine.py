@@ -279,12 +279,14 @@ class Machine:
         if going_on and self._source.silent(self._t, spoke=self._texts.any):
             self._end(Trigger.NO_AUDIO)
 
-    def next_to_send(self, attempt: int, now: float) -> bytes | str | None:
-        """Return the next frame, or control message, of an attempt's stream; None: not now."""
+    def next_to_send(self, attempt: int) -> bytes | str | None:
+        """Return the next frame, or control message, of an attempt's stream; None: not now.
+
+        It is asked after each input, and counts as sent at the time of that.
+        """
         stream = self._stream
         if stream is None or stream.attempt != attempt:
             return None
-        self._advance(now)
         return stream.next_to_send(self._t, in_text=self._texts.any)
 
     # --- time, and where the audio stands --------------------------------------------------

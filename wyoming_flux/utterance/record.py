@@ -6,6 +6,7 @@ goes in steps of 0.1 ms, so that a time that was read from a file is the time th
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +24,13 @@ from .events import Event
 from .machine import Machine
 from .outcome import Trigger
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the format; it changes when a reader of the old one would go wrong."""
+STEPS: Final = 10_000
+"""Steps of the record's clock in a second."""
 _LONGEST_FEED: Final = 64 * 1024 * 1024
+_MOST_SENT: Final = 100_000
+"""What is taken for possible: bytes that came at once, frames that went out at once."""
 
 T = TypeVar("T")
 
@@ -71,9 +76,7 @@ def read(text: str) -> Record:
             raise InvalidRecord("this is no record of an utterance")
         header = lines[0]
         if header["record"] != VERSION:
-            raise InvalidRecord(
-                f"the record is of version {header['record']!r}; this program reads {VERSION}"
-            )
+            raise InvalidRecord(_other_version(header))
         number = 1
         utterance = _made(UtteranceSettings, header["utterance"])
         flux = _made(FluxSettings, header["flux"])
@@ -102,15 +105,15 @@ def give(machine: Machine, line: Mapping[str, Any]) -> bytes | str | None:
         case "opened":
             machine.opened(line["attempt"], _made(Facts, line["facts"]), at)
         case "failed":
-            machine.failed(line["attempt"], readerror_fields(line["error"]), at)
+            machine.failed(line["attempt"], read_error(line["error"]), at)
         case "lost":
-            machine.lost(line["attempt"], readerror_fields(line["error"]), at)
+            machine.lost(line["attempt"], read_error(line["error"]), at)
         case "receive":
             machine.receive(line["attempt"], read_message(line["message"]), at)
         case "tick":
             machine.tick(at)
         case "next":
-            return machine.next_to_send(line["attempt"], at)
+            return machine.next_to_send(line["attempt"])
         case _:
             pass
     return None
@@ -118,18 +121,21 @@ def give(machine: Machine, line: Mapping[str, Any]) -> bytes | str | None:
 
 def output(event: Event) -> dict[str, Any]:
     """Return a decision as it stands in a record, without its time."""
-    fields = {name: getattr(event, name) for name in names_of(type(event))}
-    for name, value in fields.items():
-        if isinstance(value, WyomingFluxError):
-            fields[name] = error_fields(value)
+    kind = type(event)
+    fields: dict[str, Any] = {"out": kind.__name__.lower()}
+    for name in names_of(kind):
+        value = getattr(event, name)
+        if name == "fact":
+            value = value.name
         elif name == "faults":
-            fields[name] = [[endpoint, error_fields(error)] for endpoint, error in value]
-        elif name == "fact":
-            fields[name] = value.name
-    return {"out": type(event).__name__.lower(), **fields}
+            value = [[endpoint, error_fields(error)] for endpoint, error in value]
+        elif name == "error" and value is not None:
+            value = error_fields(value)
+        fields[name] = value
+    return fields
 
 
-def readerror_fields(fields: Mapping[str, Any]) -> EndpointError:
+def read_error(fields: Mapping[str, Any]) -> EndpointError:
     """Return a recorded error. Raises :class:`InvalidRecord`."""
     kind = getattr(errors, str(fields["kind"]), None)
     if not (isinstance(kind, type) and issubclass(kind, EndpointError)):
@@ -151,6 +157,16 @@ def read_message(fields: Mapping[str, Any]) -> Message:
     return _made(kind, rest)
 
 
+def message_fields(message: Message) -> dict[str, Any]:
+    """Return a message of Flux as it stands in a record."""
+    kind = type(message)
+    fields: dict[str, Any] = {"type": kind.__name__}
+    for name in names_of(kind):
+        if (value := getattr(message, name)) is not None:
+            fields["said" if name == "type" else name] = value
+    return fields
+
+
 _MESSAGES: Final[Mapping[str, Callable[..., Message]]] = {
     kind.__name__: kind
     for kind in (
@@ -164,19 +180,38 @@ _MESSAGES: Final[Mapping[str, Callable[..., Message]]] = {
 }
 
 
+def _other_version(header: Mapping[str, Any]) -> str:
+    writer = header.get("version", "of another version")
+    return (
+        f"the record has version {header['record']!r} of the format, and this program reads"
+        f" {VERSION}: use the wyoming-flux {writer} that wrote it, or record once more"
+    )
+
+
 def _each(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the inputs that stand in one line: audio, and the frames that went out with it."""
-    if line.get("in") != "feed":
-        _check(line)
-        yield line
-        return
-    for at, size, sent in zip(line["t"], line["bytes"], line["sent"], strict=True):
-        feed = {"t": at, "in": "feed", "bytes": size}
-        _check(feed)
-        yield feed
-        if not 0 <= sent <= _LONGEST_FEED // size:
-            raise ValueError("so much cannot have been sent at once")
-        yield from ({"t": at, "in": "next", "attempt": line["attempt"]} for _ in range(sent))
+    """Yield the inputs that stand in one line: audio, ticks, and each frame that was sent."""
+    match line.get("in"):
+        case "feed":
+            sent = itertools.pairwise(line["frames"])
+            columns = zip(line["steps"], line["bytes"], sent, strict=True)
+            for step, size, (before, after) in columns:
+                one: dict[str, Any] = {"t": step / STEPS, "in": "tick"}
+                if size is not None:
+                    one |= {"in": "feed", "bytes": size}
+                _check(one)
+                yield one
+                yield from _sent(one["t"], line["attempt"], after - before)
+        case "next":
+            yield from _sent(line["t"], line["attempt"], line["frames"])
+        case _:
+            _check(line)
+            yield line
+
+
+def _sent(at: float, attempt: int, frames: int) -> Iterator[Mapping[str, Any]]:
+    if not 0 <= frames <= _MOST_SENT:
+        raise ValueError("so much cannot have been sent at once")
+    yield from itertools.repeat({"t": at, "in": "next", "attempt": attempt}, frames)
 
 
 def _check(line: Mapping[str, Any]) -> None:
@@ -187,7 +222,7 @@ def _check(line: Mapping[str, Any]) -> None:
         case "receive":
             read_message(line["message"])
         case "failed" | "lost":
-            readerror_fields(line["error"])
+            read_error(line["error"])
         case "opened":
             _made(Facts, line["facts"])
         case "feed" if not 0 <= line["bytes"] <= _LONGEST_FEED:
@@ -207,8 +242,8 @@ def error_fields(error: WyomingFluxError) -> dict[str, Any]:
 
 def plain(one: Any) -> dict[str, Any]:
     """Return the fields of a dataclass without those that say nothing."""
-    fields = ((name, getattr(one, name)) for name in names_of(type(one)))
-    return {name: value for name, value in fields if value is not None}
+    names = names_of(type(one))
+    return {name: value for name in names if (value := getattr(one, name)) is not None}
 
 
 names_of: Final[Callable[[Any], tuple[str, ...]]] = cache(

@@ -1,8 +1,8 @@
 """A machine that keeps a record of itself; the format is ``docs/records.md``."""
 
 import json
-from collections.abc import Mapping, Sequence
-from json.encoder import encode_basestring
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from wyoming_flux.errors import EndpointError
@@ -13,12 +13,9 @@ from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from .events import Event
 from .machine import Machine, State
 from .outcome import Trigger
-from .record import VERSION, error_fields, names_of, output, plain
+from .record import STEPS, VERSION, error_fields, message_fields, output, plain
+from .tape import Tape
 
-_STEPS: Final = 10_000
-"""Steps of the record's clock in a second."""
-_AT_ONCE: Final = 0.001
-"""What is sent within so many seconds of an input is sent at its time."""
 _MOST_BYTES: Final = 256 * 1024
 _MOST_LINES: Final = 4096
 """Bytes of audio, and pieces or lines, that are collected before they are handed on."""
@@ -28,12 +25,16 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 class Sink(Protocol):
     """Where a recorder puts what it collected; must return at once and never raise."""
 
-    def write(self, lines: str, pcm: Sequence[bytes], *, last: bool) -> bool:
+    def write(self, lines: str, pcm: Sequence[bytes | bytearray], *, last: bool) -> bool:
         """Take the next of both; *last*: the record is complete. False: no more is wanted."""
 
 
 class Recorder(Machine):
-    """A machine that notes what goes in and what it decides."""
+    """A machine that notes what goes in and what it decides.
+
+    Audio comes a hundred times a second for each client, so three numbers are all that is noted of
+    a piece; its bytes are on the tape. Lines are made once much has come together, all at once.
+    """
 
     def __init__(
         self,
@@ -47,203 +48,240 @@ class Recorder(Machine):
     ) -> None:
         """Begin a machine and its record; *about* is added to the header."""
         super().__init__(settings, flux, endpoints, 0.0)
-        header = {
-            "record": VERSION,
-            **about,
-            "endpoints": list(endpoints),
-            "utterance": plain(settings),
-            "flux": plain(flux),
-        }
-        self._notes: Final = _Notes(sink, header, now)
-        self._noted = self.state
+        header = _ENCODE({"record": VERSION, **about, "endpoints": list(endpoints)})
+        # No more of its own than these: an object with more than thirty attributes is slower.
+        self._began = now
+        self._notes: Final = _Notes(sink, f"{header[:-1]},{_settings(settings, flux)}", self.state)
+        self._source.tape = self._notes.tape
+        # Of each piece, and tick, since the last line: its time in steps, how many bytes it has
+        # (None: a tick), and how many frames had been sent.
+        self._fed: list[int | None] = []
 
     @property
     def deadline(self) -> float | None:
         """See :attr:`Machine.deadline`."""
         due = super().deadline
-        return None if due is None else self._notes.began + due
+        return None if due is None else self._began + due
 
     def events(self) -> list[Event]:
         """See :meth:`Machine.events`."""
         events = super().events()
-        for event in events:
-            self._notes.add(output(event))
+        if events:
+            self._catch_up()
+            for event in events:
+                self._notes.add({"t": self._last, **output(event)})
         return events
 
     def feed(self, pcm: bytes, now: float) -> None:
         """See :meth:`Machine.feed`."""
-        at = self._notes.time(now)
-        if self.state is not State.ANSWERED:
-            self._notes.feed(pcm)
-        super().feed(pcm, at)
-        if self.state is not self._noted:
+        step = int((now - self._began) * STEPS + 0.5)
+        if not self.answered:
+            if self._source.ended is not None:
+                # Not wanted any more, so it does not come onto the tape.
+                self._note_state()
+                self._notes.tape.note()
+                self._notes.audio(pcm)
+            stream, fed = self._stream, self._fed
+            fed += (step, len(pcm), 0 if stream is None else stream.frames)
+            if len(fed) >= 3 * _MOST_LINES:
+                self._catch_up()
+        super().feed(pcm, step / STEPS)
+        if self._source.ended is not None:
             self._note_state()
+
+    def tick(self, now: float) -> None:
+        """See :meth:`Machine.tick`."""
+        step = int((now - self._began) * STEPS + 0.5)
+        if not self.answered:
+            if self._source.ended is not None:
+                self._note_state()
+            self._fed += (step, None, 0 if self._stream is None else self._stream.frames)
+        super().tick(step / STEPS)
+        self._note_state()
 
     def end(self, now: float) -> None:
         """See :meth:`Machine.end`."""
-        super().end(self._note_input(now, "end"))
+        super().end(self._note(now, "end"))
         self._note_state()
 
     def limit(self, seconds: float, trigger: Trigger, now: float) -> None:
         """See :meth:`Machine.limit`."""
-        at = self._note_input(now, "limit", seconds=seconds, trigger=trigger)
+        at = self._note(now, "limit", seconds=seconds, trigger=trigger)
         super().limit(seconds, trigger, at)
         self._note_state()
 
     def opened(self, attempt: int, facts: Facts, now: float) -> None:
         """See :meth:`Machine.opened`."""
-        at = self._note_input(now, "opened", attempt=attempt, facts=plain(facts))
+        at = self._note(now, "opened", attempt=attempt, facts=plain(facts))
         super().opened(attempt, facts, at)
         self._note_state()
 
     def failed(self, attempt: int, error: EndpointError, now: float) -> None:
         """See :meth:`Machine.failed`."""
-        at = self._note_input(now, "failed", attempt=attempt, error=error_fields(error))
+        at = self._note(now, "failed", attempt=attempt, error=error_fields(error))
         super().failed(attempt, error, at)
         self._note_state()
 
     def lost(self, attempt: int, error: EndpointError, now: float) -> None:
         """See :meth:`Machine.lost`."""
-        at = self._note_input(now, "lost", attempt=attempt, error=error_fields(error))
+        at = self._note(now, "lost", attempt=attempt, error=error_fields(error))
         super().lost(attempt, error, at)
         self._note_state()
 
     def receive(self, attempt: int, message: Message, now: float) -> None:
         """See :meth:`Machine.receive`."""
-        at = self._notes.time(now)
-        if self.state is not State.ANSWERED:
-            said = _written(message)
-            self._notes.write(f'"in":"receive","attempt":{attempt},"message":{{{said}}}')
+        at = self._note(now, "receive", attempt=attempt, message=message_fields(message))
         super().receive(attempt, message, at)
         self._note_state()
 
-    def tick(self, now: float) -> None:
-        """See :meth:`Machine.tick`."""
-        at = self._notes.time(now)
-        if self.state is not State.ANSWERED:
-            self._notes.write('"in":"tick"')
-        super().tick(at)
-        self._note_state()
-
-    def next_to_send(self, attempt: int, now: float) -> bytes | str | None:
-        """See :meth:`Machine.next_to_send`; asked in vain it changes nothing, and is not noted."""
-        at = self._notes.time_of_sending(now)
-        data = super().next_to_send(attempt, at)
-        if data is not None:
-            self._notes.sent(attempt)
-            if self.state is not self._noted:
-                self._note_state()
-        return data
-
     def close(self, now: float) -> None:
         """End the record: nobody will ask the machine again; idempotent."""
-        at = self._notes.time(now)
-        self._notes.close()
-        super().close(at)
-
-    def _note_input(self, now: float, name: str, **more: Any) -> float:
-        at = self._notes.time(now)
+        at = int((now - self._began) * STEPS + 0.5) / STEPS
+        self._catch_up()
         if not self.answered:
-            self._notes.add({"in": name, **more})
+            self._note_state()
+        super().close(at)
+        self._notes.close(at)
+
+    def _note(self, now: float, name: str, **more: Any) -> float:
+        """Note any other input, and return its time."""
+        at = int((now - self._began) * STEPS + 0.5) / STEPS
+        if not self.answered:
+            self._catch_up()
+            if self._source.ended is not None:
+                # The last of its audio may have gone out.
+                self._note_state()
+            self._notes.add({"t": at, "in": name, **more})
         return at
 
     def _note_state(self) -> None:
-        if self.state is not self._noted:
-            self._noted = self.state
-            self._notes.add({"out": "state", "state": self.state.name})
+        if (state := self.state) is not self._notes.state:
+            self._catch_up()
+            self._notes.state = state
+            self._notes.add({"t": self._last, "out": "state", "state": state.name})
+
+    def _catch_up(self) -> None:
+        """Note what was fed and sent since the last line.
+
+        A stream comes and goes with a change of the state, so all of it is of one stream.
+        """
+        notes, stream, fed, last = self._notes, self._stream, self._fed, self._last
+        attempt = notes.attempt if stream is None else stream.attempt
+        frames = 0 if stream is None else stream.frames
+        if fed:
+            if stream is None:
+                # There was none, or the last piece has ended it.
+                frames = fed[-1] or 0
+            # What had gone out before the first piece belongs to the line before.
+            notes.sent(attempt, fed[2] or 0)
+            notes.add_fed(last, attempt, fed, frames)
+            self._fed = []
+        notes.sent(attempt, frames)
+        notes.attempt, notes.frames = attempt, frames
+
+
+class _KeptTape(Tape):
+    """A tape whose audio is noted before it is forgotten."""
+
+    __slots__ = ("_note", "_noted")
+
+    def __init__(self, note: Callable[[bytearray], None]) -> None:
+        super().__init__()
+        self._note = note
+        # Bytes that are still there, and noted.
+        self._noted = 0
+
+    def note(self) -> None:
+        """Note all that is there by now."""
+        self._let_go(0, until=len(self._data))
+
+    def _let_go(self, size: int, until: int | None = None) -> None:
+        until = size if until is None else until
+        if size == len(self._data) and not self._noted:
+            # All of it, as at the end of most utterances: not copied.
+            self._note(self._data)
+            self._data = bytearray()
+            return
+        if until > self._noted:
+            self._note(self._data[self._noted : until])
+            self._noted = until
+        self._noted -= size
+        super()._let_go(size)
 
 
 class _Notes:
-    """What a recorder has collected, and its clock.
+    """What a recorder has collected, and hands on as text."""
 
-    It costs something with each frame of each client: audio is noted in columns, together with how
-    many frames went out with it, and what a machine says again when it is replayed is left out.
-    """
-
-    def __init__(self, sink: Sink, header: Mapping[str, Any], now: float) -> None:
-        self.began: Final = now
+    def __init__(self, sink: Sink, header: str, state: State) -> None:
+        self.at = 0.0
+        """The time of the last line."""
+        self.state = state
+        """Where the machine stood then."""
+        self.attempt = 0
+        self.frames = 0
+        """Whose stream it was, and how many frames had gone out on it."""
+        self.tape = _KeptTape(self.audio)
         self._sink: Sink | None = sink
-        self._now = 0.0
-        self._lines = [_ENCODE(header)[1:-1]]
-        self._pcm: list[bytes] = []
+        self._header = f"{header}\n"
+        self._lines: list[dict[str, Any] | tuple[int, list[int | None], int]] = []
+        self._pcm: list[bytes | bytearray] = []
+        self._count = 0
         self._size = 0
-        # The columns of what was fed since the last line, and whose frames they count.
-        self._times: list[float] = []
-        self._sent: list[int] = []
-        self._sender = 0
 
-    def time(self, now: float) -> float:
-        """Return a time of the caller as the record has it."""
-        # As round() would, at a third of its time; max() would cost as much again.
-        at = int((now - self.began) * _STEPS + 0.5) / _STEPS
-        if at > self._now:
-            self._now = at
-        return self._now
-
-    def time_of_sending(self, now: float) -> float:
-        """Return the same for what follows an input."""
-        return self._now if now - self.began - self._now < _AT_ONCE else self.time(now)
-
-    def feed(self, pcm: bytes) -> None:
+    def audio(self, pcm: bytes | bytearray) -> None:
         """Note audio."""
         self._pcm.append(pcm)
-        self._times.append(self._now)
-        self._sent.append(0)
         self._size += len(pcm)
-        if self._size >= _MOST_BYTES or len(self._pcm) >= _MOST_LINES:
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Note a line."""
+        self.at = line["t"]
+        self._lines.append(line)
+        self._grow(1)
+
+    def sent(self, attempt: int, frames: int) -> None:
+        """Note the frames that went out since the last line; *frames*: how many in all."""
+        if frames > self.frames:
+            more = {"attempt": attempt, "frames": frames - self.frames}
+            self.add({"t": self.at, "in": "next", **more})
+
+    def add_fed(self, at: float, attempt: int, fed: list[int | None], frames: int) -> None:
+        """Note pieces and ticks, three numbers of each, and what was sent by the end."""
+        self.at, self.frames = at, frames
+        self._lines.append((attempt, fed, frames))
+        self._grow(len(fed) // 3)
+
+    def _grow(self, count: int) -> None:
+        self._count += count
+        if self._count >= _MOST_LINES or self._size >= _MOST_BYTES:
             self._hand_on()
 
-    def sent(self, attempt: int) -> None:
-        """Note that a frame, or a control message, went out."""
-        if self._times and self._times[-1] == self._now and self._sender == attempt:
-            self._sent[-1] += 1
-        else:
-            self._sender = attempt
-            self.write(f'"in":"next","attempt":{attempt}')
-
-    def add(self, fields: Mapping[str, Any]) -> None:
-        """Note anything else."""
-        self.write(_ENCODE(fields)[1:-1])
-
-    def write(self, line: str) -> None:
-        """Note a line without its braces, which are put between all of them at once."""
-        if self._times:
-            self._columns()
-        self._lines.append(f'"t":{self._now},{line}')
-        if len(self._lines) >= _MOST_LINES:
-            self._hand_on()
-
-    def close(self) -> None:
+    def close(self, at: float) -> None:
         """End the record; idempotent."""
         if self._sink is not None:
-            self.write('"in":"close"')
+            self._lines.append({"t": at, "in": "close"})
             self._hand_on(last=True)
             self._sink = None
 
-    def _columns(self) -> None:
-        sizes = [len(pcm) for pcm in self._pcm[-len(self._times) :]]
-        columns = f'"bytes":{sizes},"attempt":{self._sender},"sent":{self._sent}'
-        self._lines.append(f'"t":{self._times},"in":"feed",{columns}')
-        self._times, self._sent = [], []
-
     def _hand_on(self, *, last: bool = False) -> None:
-        if self._times:
-            self._columns()
-        lines, pcm = self._lines, self._pcm
-        self._lines, self._pcm, self._size = [], [], 0
-        text = "{" + "}\n{".join(lines) + "}\n"
+        # One call of the library for all but the numbers, which str() makes at a fifth of its time.
+        # A text's quotes are escaped, so what is replaced is nothing but the seam of two lines.
+        others = [line for line in self._lines if isinstance(line, dict)]
+        written = iter(_ENCODE(others)[1:-1].replace('},{"t":', '}\n{"t":').split("\n"))
+        lines = [next(written) if isinstance(one, dict) else _fed(*one) for one in self._lines]
+        text, pcm = self._header + "".join(f"{line}\n" for line in lines), self._pcm
+        self._header, self._lines, self._pcm, self._count, self._size = "", [], [], 0, 0
         if self._sink is not None and not self._sink.write(text, pcm, last=last):
             self._sink = None
 
 
-def _written(message: Message) -> str:
-    """Return a message of Flux as JSON without its braces; several come in each second."""
-    fields = [f'"type":"{type(message).__name__}"']
-    for name in names_of(type(message)):
-        value = getattr(message, name)
-        if isinstance(value, str):
-            said = "said" if name == "type" else name
-            fields.append(f'"{said}":{encode_basestring(value)}')
-        elif value is not None:
-            fields.append(f'"{name}":{value}')
-    return ",".join(fields)
+def _fed(attempt: int, fed: list[int | None], frames: int) -> str:
+    steps, sizes, sent = fed[::3], str(fed[1::3]).replace("None", "null"), [*fed[2::3], frames]
+    columns = f'"steps":{steps},"bytes":{sizes},"frames":{sent}'
+    return f'{{"t":{(steps[0] or 0) / STEPS},"in":"feed","attempt":{attempt},{columns}}}'
+
+
+@lru_cache(maxsize=16)
+def _settings(utterance: UtteranceSettings, flux: FluxSettings) -> str:
+    """Return the end of a header; most utterances have the same."""
+    return _ENCODE({"utterance": plain(utterance), "flux": plain(flux)})[1:]

@@ -27,6 +27,8 @@ class Stream:
         self.cursor = start
         """Place in the utterance of the client audio that is sent next."""
         self.sent = 0
+        self.frames = 0
+        """Frames and control messages that were sent."""
         self.heard = 0
         """The furthest window end, never more than was sent."""
         self.heard_at = t
@@ -109,12 +111,14 @@ class Stream:
             return None
         elif (control := self._next_control()) is not None:
             self.control = control
+            self.frames += 1
             return control
         elif not (frame := self._next_silence()):
             return None
         if self._first_audio_at is None:
             self._first_audio_at = t
         self.sent += len(frame) // WIDTH
+        self.frames += 1
         return frame
 
     def _next_control(self) -> str | None:

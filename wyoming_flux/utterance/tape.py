@@ -45,10 +45,13 @@ class Tape:
         """Audio before this place will not be asked for again."""
         samples = min(before, self.end) - self._start
         if samples >= _FORGET:
-            del self._data[: samples * WIDTH]
+            self._let_go(samples * WIDTH)
             self._start += samples
 
     def clear(self) -> None:
         """Throw away all of it: not left to the garbage collector, which may come late."""
         self._start = self.end
-        self._data = bytearray()
+        self._let_go(len(self._data))
+
+    def _let_go(self, size: int) -> None:
+        del self._data[:size]

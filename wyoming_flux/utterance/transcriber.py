@@ -464,7 +464,7 @@ class Transcriber:
             return
         attempt.sending = True
         try:
-            while (data := machine.next_to_send(attempt.number, self._loop.time())) is not None:
+            while (data := machine.next_to_send(attempt.number)) is not None:
                 if isinstance(data, str):
                     await connection.send_control(data)
                 else:

@@ -43,7 +43,7 @@ def test_a_message_costs_the_same_after_an_hour() -> None:
         for number in range(MESSAGES):
             now = (turn * MESSAGES + number + 1) / 4
             machine.feed(QUARTER, now)
-            while machine.next_to_send(1, now):
+            while machine.next_to_send(1):
                 pass
             event = TurnEvent.END_OF_TURN if number == MESSAGES - 1 else TurnEvent.UPDATE
             text = " ".join(f"word{turn}of{one}" for one in range(number // 2))

@@ -332,7 +332,7 @@ class Driver:
                 case _:
                     pass
         for _ in range(2000):
-            frame = self.machine.next_to_send(self.attempts, self.now)
+            frame = self.machine.next_to_send(self.attempts)
             if frame is None:
                 return
             assert frame

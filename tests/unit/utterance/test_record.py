@@ -16,13 +16,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.support.paper_flux import Nature, say, silence
 from tests.support.world import World, paced
-from wyoming_flux.flux import Connector, Endpoint, TurnEvent, TurnInfo
+from wyoming_flux.errors import ConnectionLost
+from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.flux.learnt import Facts
+from wyoming_flux.flux.messages import TurnEvent, TurnInfo
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.utterance import Capture, Transcriber
+from wyoming_flux.utterance.events import Connect
+from wyoming_flux.utterance.outcome import Trigger
 from wyoming_flux.utterance.record import InvalidRecord, read
 from wyoming_flux.utterance.recorder import Recorder
 from wyoming_flux.utterance.replay import differences, outcome
@@ -146,11 +151,92 @@ def test_any_text_can_be_read_again(said: str) -> None:
     assert answer.text.split() == f"on {said}".split()
 
 
-def test_other_versions_are_refused() -> None:
-    """A record of a later format is not read wrongly."""
-    text = recorded().replace('"record":2', '"record":3', 1)
-    with pytest.raises(InvalidRecord, match="version 3"):
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_other_versions_are_refused(version: int) -> None:
+    """A record of another format is not read wrongly, and its owner is told what to do."""
+    text = recorded().replace('"record":3,', f'"record":{version},"version":"0.0.7",', 1)
+    with pytest.raises(InvalidRecord, match=f"version {version} .* use the wyoming-flux 0.0.7"):
         read(text)
+
+
+class Driven(RuleBasedStateMachine):
+    """Inputs, and frames that a slow network takes late, in any order: recorded and replayed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sink = Memory()
+        self.now = 77.7
+        self.fed = b""
+        self.frames: list[bytes | str] = []
+        self.heard = 0.0
+        self.machine = Recorder(
+            UtteranceSettings(hold=300), FluxSettings(), ["a"], self.now, sink=self.sink, about={}
+        )
+        self.opened = 0
+        self.obey()
+
+    @rule(seconds=st.floats(0.0, 0.3))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(size=st.sampled_from([2, 321, 640, 20_000]))
+    def feed(self, size: int) -> None:
+        pcm = bytes([len(self.fed) % 251]) * size
+        if not self.machine.answered:
+            self.fed += pcm
+        self.machine.feed(pcm, self.now)
+        self.obey()
+
+    @rule()
+    def tick(self) -> None:
+        self.machine.tick(self.now)
+        self.obey()
+
+    @rule(seconds=st.sampled_from([0.0, 0.1]), trigger=st.sampled_from(["daily-limit"]))
+    def limit(self, seconds: float, trigger: str) -> None:
+        self.machine.limit(seconds, Trigger(trigger), self.now)
+        self.obey()
+
+    @rule()
+    def end(self) -> None:
+        self.machine.end(self.now)
+        self.obey()
+
+    @rule(text=st.sampled_from(["", "on", 'on "},{"t":']), event=st.sampled_from(TurnEvent))
+    def hear(self, text: str, event: TurnEvent) -> None:
+        self.heard += 0.25
+        info = TurnInfo(event, 0, self.heard, text)
+        self.machine.receive(self.opened, info, self.now)
+        self.obey()
+
+    @rule()
+    def lose(self) -> None:
+        self.machine.lost(self.opened, ConnectionLost("gone"), self.now)
+        self.obey()
+
+    @rule(most=st.integers(1, 4))
+    def send(self, most: int) -> None:
+        for _ in range(most):
+            frame = self.machine.next_to_send(self.opened)
+            if frame is not None:
+                self.frames.append(frame)
+
+    def obey(self) -> None:
+        for event in self.machine.events():
+            if isinstance(event, Connect):
+                self.opened, self.heard = event.attempt, 0.0
+                self.machine.opened(event.attempt, Facts(), self.now)
+                self.obey()
+
+    def teardown(self) -> None:
+        self.machine.close(self.now)
+        record = read(self.sink.text)
+        assert not differences(record)
+        assert self.sink.pcm == self.fed
+        assert len(self.frames) == sum(line["in"] == "next" for line in record.inputs)
+
+
+TestDriven = Driven.TestCase
 
 
 LINE = recorded().splitlines()
@@ -158,7 +244,9 @@ LINE = recorded().splitlines()
 
 @given(
     number=st.integers(0, len(LINE) - 1),
-    field=st.sampled_from(["t", "in", "message", "attempt", "bytes", "record", "flux", "facts"]),
+    field=st.sampled_from(
+        ["t", "in", "message", "attempt", "bytes", "steps", "frames", "record", "flux"]
+    ),
     value=st.one_of(st.none(), st.integers(), st.text(), st.lists(st.none()), st.floats()),
 )
 def test_damaged_records_are_refused_in_one_sentence(number: int, field: str, value: Any) -> None:
