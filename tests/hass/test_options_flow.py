@@ -57,6 +57,15 @@ def form_input(**changes: Any) -> dict[str, Any]:
     }
 
 
+async def send(hass: HomeAssistant, form: Any, **changes: Any) -> Any:
+    """Send the form as shown, with changes."""
+    result = await hass.config_entries.options.async_configure(
+        form["flow_id"], form_input(**changes)
+    )
+    await hass.async_block_till_done()
+    return result
+
+
 async def test_defaults_are_shown_and_kept(hass: HomeAssistant, worker, set_up) -> None:
     """Somebody who changes nothing changes nothing: the form shows what is in force."""
     entry: MockConfigEntry = await set_up(worker, {"home_names": True})
@@ -72,38 +81,34 @@ async def test_defaults_are_shown_and_kept(hass: HomeAssistant, worker, set_up) 
     assert {key: value for key, value in shown.items() if value not in (None, [])} == {
         key: value for key, value in DEFAULTS.items() if value not in (None, []) and key != "model"
     }
-    result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
-    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert (await send(hass, form))["type"] is FlowResultType.CREATE_ENTRY
     assert entry.options == DEFAULTS
-    await hass.async_block_till_done()
 
 
 async def test_everything_changed_reaches_flux(hass: HomeAssistant, worker, set_up) -> None:
     """What is chosen is stored flat, the entry is loaded anew, and the next stream asks for it."""
     entry: MockConfigEntry = await set_up(worker)
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    result = await hass.config_entries.options.async_configure(
-        form["flow_id"],
-        form_input(
-            sample_rate="8000",
-            keyterms=["Ecobee"],
-            home_names=False,
-            sensitivity="relaxed",
-            no_speech_timeout=5.0,
-            max_turn=60.0,
-            hold=500.0,
-            wake_phrases=[],
-            daily_minutes=30.0,
-            mip_opt_out=True,
-            enhanced_audio=True,
-            external_vad=True,
-            eot_threshold=0.8,
-            eager_eot_threshold=0.5,
-            eot_timeout_ms=3000.0,
-        ),
+    result = await send(
+        hass,
+        form,
+        sample_rate="8000",
+        keyterms=["Ecobee"],
+        home_names=False,
+        sensitivity="relaxed",
+        no_speech_timeout=5.0,
+        max_turn=60.0,
+        hold=500.0,
+        wake_phrases=[],
+        daily_minutes=30.0,
+        mip_opt_out=True,
+        enhanced_audio=True,
+        external_vad=True,
+        eot_threshold=0.8,
+        eager_eot_threshold=0.5,
+        eot_timeout_ms=3000.0,
     )
     assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
     assert entry.state is ConfigEntryState.LOADED
     assert entry.options["wake_phrases"] == []
     assert (entry.options["eot_timeout_ms"], entry.options["hold"]) == (3000, 500)
@@ -125,53 +130,41 @@ async def test_everything_changed_reaches_flux(hass: HomeAssistant, worker, set_
 
 
 @pytest.mark.parametrize(
-    ("changes", "errors"),
+    ("plain", "changes", "errors"),
     [
-        ({"keyterms": ["x" * 101]}, {"keyterms": "keyterm_too_long"}),
-        ({"keyterms": [f"term {n}" for n in range(101)]}, {"keyterms": "too_many_keyterms"}),
-        ({"wake_phrases": ["x" * 101]}, {"wake_phrases": "invalid_value"}),
+        (False, {"keyterms": ["x" * 101]}, {"keyterms": "keyterm_too_long"}),
+        (False, {"keyterms": [f"term {n}" for n in range(101)]}, {"keyterms": "too_many_keyterms"}),
+        (False, {"wake_phrases": ["x" * 101]}, {"wake_phrases": "invalid_value"}),
         # Inside a section the frontend shows no error, so it stands above the form.
-        ({"eager_eot_threshold": 0.9, "eot_threshold": 0.6}, {"base": "eager_above_threshold"}),
+        (
+            False,
+            {"eager_eot_threshold": 0.9, "eot_threshold": 0.6},
+            {"base": "eager_above_threshold"},
+        ),
+        # What the ten-line Worker ignores cannot be chosen.
+        (True, {"sample_rate": "8000"}, {"sample_rate": "plain_sample_rate"}),
+        (True, {"mip_opt_out": True}, {"mip_opt_out": "plain_mip_opt_out"}),
+        (True, {"keyterms": ["Ecobee"]}, {"keyterms": "plain_keyterms"}),
     ],
 )
 async def test_value_cannot_work(
-    hass: HomeAssistant, worker, set_up, changes: dict[str, Any], errors: dict[str, str]
+    hass: HomeAssistant,
+    start_worker,
+    set_up,
+    plain: bool,
+    changes: dict[str, Any],
+    errors: dict[str, str],
 ) -> None:
-    """What Flux would refuse is not stored, and what was typed is not lost."""
-    entry: MockConfigEntry = await set_up(worker)
+    """What Flux would refuse, or its Worker lose, is not stored; what was typed is not lost."""
+    entry: MockConfigEntry = await set_up(await start_worker(plain=plain))
     before = dict(entry.options)
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    form = await hass.config_entries.options.async_configure(
-        form["flow_id"], form_input(max_turn=33.0, **changes)
-    )
+    form = await send(hass, form, max_turn=33.0, **changes)
     assert form["errors"] == errors
     assert entry.options == before
     shown = {str(key): key.description for key in form["data_schema"].schema}
     assert shown["max_turn"] == {"suggested_value": 33.0}
-    result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
-    assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
-
-
-@pytest.mark.parametrize(
-    ("changes", "errors"),
-    [
-        ({"sample_rate": "8000"}, {"sample_rate": "plain_sample_rate"}),
-        ({"mip_opt_out": True}, {"mip_opt_out": "plain_mip_opt_out"}),
-        ({"keyterms": ["Ecobee"]}, {"keyterms": "plain_keyterms"}),
-    ],
-)
-async def test_plain_worker_cannot_do_it(
-    hass: HomeAssistant, start_worker, set_up, changes: dict[str, Any], errors: dict[str, str]
-) -> None:
-    """What the ten-line Worker ignores cannot be chosen."""
-    entry: MockConfigEntry = await set_up(await start_worker(plain=True))
-    form = await hass.config_entries.options.async_init(entry.entry_id)
-    form = await hass.config_entries.options.async_configure(form["flow_id"], form_input(**changes))
-    assert form["errors"] == errors
-    result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
-    assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
+    assert (await send(hass, form))["type"] is FlowResultType.CREATE_ENTRY
 
 
 async def test_options_of_an_entry_that_is_not_loaded(hass: HomeAssistant, set_up) -> None:
@@ -180,9 +173,7 @@ async def test_options_of_an_entry_that_is_not_loaded(hass: HomeAssistant, set_u
     assert entry.state is ConfigEntryState.SETUP_ERROR
     hass.config_entries.async_update_entry(entry, data={"worker_url": "ws://127.0.0.1:9/"})
     form = await hass.config_entries.options.async_init(entry.entry_id)
-    result = await hass.config_entries.options.async_configure(form["flow_id"], form_input())
-    assert result["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
+    assert (await send(hass, form))["type"] is FlowResultType.CREATE_ENTRY
 
 
 @pytest.mark.parametrize(
