@@ -114,21 +114,6 @@ async def test_minutes_survive_a_restart(
     assert float(hass.states.get(MINUTES).state) == 0
 
 
-async def test_minutes_begin_anew_at_midnight_utc(
-    hass: HomeAssistant, worker, set_up, freezer: FrozenDateTimeFactory
-) -> None:
-    """A new day shows without anybody having spoken."""
-    freezer.move_to("2026-11-22T23:59:30Z")
-    entry = await set_up(worker)
-    entry.runtime_data.usage.add(60)
-    assert float(hass.states.get(MINUTES).state) == 1
-    midnight = datetime(2026, 11, 23, tzinfo=UTC)
-    freezer.move_to(midnight)
-    async_fire_time_changed(hass, midnight)
-    await hass.async_block_till_done()
-    assert float(hass.states.get(MINUTES).state) == 0
-
-
 @pytest.mark.parametrize(
     "stored", [{"day": "2026-11-22", "seconds": -1}, {"day": 7}, {"seconds": "many"}]
 )
@@ -194,17 +179,19 @@ async def test_ignored_issue_stays_ignored(
 async def test_daily_limit_is_over_at_midnight(
     hass: HomeAssistant, worker, set_up, audio, hear, freezer: FrozenDateTimeFactory
 ) -> None:
-    """The new day has minutes again, so nobody has to be told any more."""
+    """The new day shows by itself and has minutes again: nobody has to be told any more."""
     freezer.move_to("2026-11-22T23:59:30Z")
     entry = await set_up(worker, {"daily_minutes": 1})
     entry.runtime_data.usage.add(60)
     await hear(audio.microphone(audio.tone(1)))
     assert issues(hass) == {"daily_limit"}
+    assert float(hass.states.get(MINUTES).state) == 1
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
     freezer.move_to(midnight)
     async_fire_time_changed(hass, midnight)
     await hass.async_block_till_done()
     assert issues(hass) == set()
+    assert float(hass.states.get(MINUTES).state) == 0
 
 
 async def test_daily_limit_is_an_issue_of_its_own(
