@@ -19,8 +19,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wyoming_flux.errors import InvalidAudio
-
 from .format import FRAME_MS, AudioFormat
 
 Samples = NDArray[np.float32]
@@ -43,9 +41,7 @@ class Mixer:
         self._width = width
         self._channels = channels
         # A power of two times the channels, so that the division below is exact where it can be.
-        self._divisor = channels * 2.0 ** (8 * min(width, 3) - 16)
-        if width >= 3:
-            self._divisor = channels * 2.0**16
+        self._divisor = channels * 2.0 ** (16 if width >= 3 else 8 * width - 16)
 
     def linear16(self, data: bytes) -> bytes:
         """Mix whole sample frames to s16le; rounded exactly, halves to even."""
@@ -71,7 +67,6 @@ class Resampler:
         """Take the format of the input and the rate of the output in Hz."""
         self._plan = _plan(source.rate, sample_rate)
         self._mixer = Mixer(source.width, source.channels)
-        self._frame_bytes = source.frame_bytes
         # Bytes of one block of input.
         self.block_bytes: Final = self._plan.block_in * source.frame_bytes
         self._reset()
@@ -172,10 +167,8 @@ class _Plan:
 def _plan(rate_in: int, rate_out: int) -> _Plan:
     common = math.gcd(rate_in, rate_out)
     up, down = rate_out // common, rate_in // common
-    block_in, odd_in = divmod(rate_in * FRAME_MS, 1000)
-    block_out, odd_out = divmod(rate_out * FRAME_MS, 1000)
-    if odd_in or odd_out:
-        raise InvalidAudio(f"Audio cannot be converted from {rate_in} Hz to {rate_out} Hz.")
+    # Whole numbers for all rates of INPUT_RATES and SAMPLE_RATES.
+    block_in, block_out = rate_in * FRAME_MS // 1000, rate_out * FRAME_MS // 1000
     response = _low_pass(max(up, down))
     half = len(response) // 2
     lead = -(-half // down)
