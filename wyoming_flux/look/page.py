@@ -229,7 +229,7 @@ def _distribution(times: Sequence[float]) -> str:
         f'<text class="soft" x="{20 + at * width:.1f}" y="126">{at * step:.1f}</text>'
         for at in range(0, max(columns, 10), every)
     )
-    late = times[min(len(times) - 1, int(len(times) * 0.95))]
+    late = times[(len(times) * 95 + 99) // 100 - 1]
     caption = (
         f"Median {statistics.median(times):.2f} s, 95 of 100 within {late:.2f} s,"
         f" longest {times[-1]:.2f} s; {len(times)} answers with text."
