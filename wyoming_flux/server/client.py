@@ -255,14 +255,15 @@ class Client(asyncio.BufferedProtocol):
     def _work_off(self) -> None:
         held = self._held
         left = SHARE
-        while self._has_room():
-            if not held and self._parser.more:
-                self._take(b"", SHARE)
-            if not held:
-                break
+        while held or self._parser.more:
+            if not self._has_room():
+                return
             if not left:
                 self._next_round = self._loop.call_soon(self._go_on)
                 return
+            if not held:
+                self._take(b"", SHARE)
+                continue
             event = held[0]
             if not self._conversation.handle(event):
                 return
@@ -279,7 +280,7 @@ class Client(asyncio.BufferedProtocol):
                 _LOGGER.debug("Connection from %s: audio that nobody waits for", self.peer)
                 self.close()
                 return
-        if not held and self._parser.error is not None:
+        if self._parser.error is not None:
             self.close(self._parser.error)
 
     def _go_on(self) -> None:

@@ -6,7 +6,7 @@ waits in the :class:`~wyoming_flux.server.utterance.Utterance`.
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from wyoming.event import Event
 
@@ -60,6 +60,8 @@ class Conversation:
         # Of the current one: whether its audio has begun, and what it is, where that is known.
         self._started = False
         self._format: AudioFormat | None = None
+        # What the last chunk said of its format, which is that one.
+        self._agreed: dict[str, Any] | None = None
         # Whether nothing of an utterance was ever said: then a chunk alone begins one.
         self._fresh = True
         # Seconds of audio that nobody wanted, since the last utterance began.
@@ -162,14 +164,12 @@ class Conversation:
             per_second = source.bytes_per_second if source else _USUAL_BYTES_PER_SECOND
             self._discarded += len(pcm) / per_second
             return True
-        said = event.data.get
-        if (
-            said("rate", source.rate) != source.rate
-            or said("width", source.width) != source.width
-            or said("channels", source.channels) != source.channels
-        ):
-            current.fail(_contradiction(event, source))
-            return True
+        # Chunks that are alike share what they say (events.py): it is looked at once.
+        if event.data is not self._agreed:
+            if _contradicts(event, source):
+                current.fail(_contradiction(event, source))
+                return True
+            self._agreed = event.data
         current.audio(pcm)
         return True
 
@@ -200,7 +200,7 @@ class Conversation:
             self._former = None
         self._discarded = 0.0
         self._started = False
-        self._format = None
+        self._format = self._agreed = None
         self._current = self._make(request, self._former)
         return self._current
 
@@ -212,6 +212,15 @@ class Conversation:
             utterance.fail(error)
         else:
             utterance.begin_audio(self._format)
+
+
+def _contradicts(event: Event, source: AudioFormat) -> bool:
+    said = event.data.get
+    return (
+        said("rate", source.rate) != source.rate
+        or said("width", source.width) != source.width
+        or said("channels", source.channels) != source.channels
+    )
 
 
 def _contradiction(event: Event, source: AudioFormat) -> InvalidAudio:

@@ -45,7 +45,7 @@ class EventParser:
     are returned, :attr:`error` is set, and from then on all input is dropped.
     """
 
-    __slots__ = ("_buffer", "_data", "_head", "_line", "_need", "error", "more")
+    __slots__ = ("_buffer", "_head", "_line", "_need", "error", "more")
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
@@ -60,8 +60,6 @@ class EventParser:
         self._need = 0
         # The last header line and what it means: those of one client's audio chunks are all alike.
         self._line: tuple[bytes, _Head] | None = None
-        # The same for the data section, as long as it is short.
-        self._data: tuple[bytes, dict[str, Any]] = (b"", {})
 
     @property
     def pending(self) -> bool:
@@ -134,20 +132,10 @@ class EventParser:
                 return at
             self._head = None
             self._need = 0
-            fields = head.data.copy()
-            if head.data_length:
-                fields |= self._read_data(data[at:body])
+            fields = head.read(data[at:body])
             events.append(Event(head.type, fields, data[body:end] if head.payload_length else None))
             at = end
         return at
-
-    def _read_data(self, raw: bytes) -> dict[str, Any]:
-        if raw == self._data[0]:
-            return self._data[1]
-        fields = _read_object(raw, "data")
-        if len(raw) <= _SHORT and not any(isinstance(v, (dict, list)) for v in fields.values()):
-            self._data = (raw, fields)
-        return fields
 
 
 def encode(event: Event) -> bytes:
@@ -162,12 +150,23 @@ def encode(event: Event) -> bytes:
     return b"%b\n%b%b" % (_dump(header), data, payload)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Head:
     type: str
     data: dict[str, Any]
     data_length: int
     payload_length: int
+    # The last data section behind such a line, as long as it is short, and what both say.
+    _last: tuple[bytes, dict[str, Any]] | None = None
+
+    def read(self, raw: bytes) -> dict[str, Any]:
+        """Return the event's data; events that are alike share it, so nobody may change it."""
+        if self._last is not None and self._last[0] == raw:
+            return self._last[1]
+        fields = {**self.data, **_read_object(raw, "data")} if raw else self.data
+        if len(raw) <= _SHORT:
+            self._last = (raw, fields)
+        return fields
 
 
 def _read_head(line: bytes) -> _Head:

@@ -27,7 +27,7 @@ from wyoming_flux.utterance import Capture, Report, Transcriber
 from .client import UNIX, Client
 from .events import encode
 from .settings import Limits, is_allowed
-from .shared import Shared
+from .shared import MakeTranscriber, Shared
 from .standing import Standing
 
 _LOGGER = logging.getLogger(__name__)
@@ -83,13 +83,15 @@ class Server:
         on_report: Callable[[Report], None] | None = None,
         capture: Capture | None = None,
         limits: Limits | None = None,
-        transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber] | None = None,
+        transcriber: MakeTranscriber | None = None,
     ) -> None:
         """Prepare; nothing listens yet."""
         for one in (connector, *fallbacks):
             one.check(flux)
 
-        def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> Transcriber:
+        def make(
+            settings: FluxSettings, on_partial: Callable[[str], None], on_known: Callable[[], None]
+        ) -> Transcriber:
             ordered = in_order(
                 (connector, *fallbacks),
                 settings,
@@ -100,7 +102,14 @@ class Server:
             if not ordered:
                 # Those who cost nothing do not know the language.
                 self.minutes.check()
-            return Transcriber(ordered, settings, utterance, on_partial=on_partial, capture=capture)
+            return Transcriber(
+                ordered,
+                settings,
+                utterance,
+                on_partial=on_partial,
+                on_known=on_known,
+                capture=capture,
+            )
 
         self.minutes: Final = minutes or DailyMinutes(server.daily_minutes)
         endpoint = connector.endpoint if isinstance(connector, Connector) else None

@@ -22,6 +22,10 @@ from .standing import Standing
 _LOGGER = logging.getLogger(__name__)
 
 
+MakeTranscriber = Callable[[FluxSettings, Callable[[str], None], Callable[[], None]], Transcriber]
+"""Takes the settings, what takes partial text, and what is called once the outcome is known."""
+
+
 @dataclass(kw_only=True)
 class Shared:
     """One for each server."""
@@ -33,8 +37,8 @@ class Shared:
     host: str
     """Of the endpoint, for the log."""
     standing: Standing
-    transcriber: Callable[[FluxSettings, Callable[[str], None]], Transcriber]
-    """Makes the transcriber of one utterance, from its settings and what takes partial text."""
+    transcriber: MakeTranscriber
+    """Makes the transcriber of one utterance."""
     minutes: DailyMinutes
     limits: Limits
     free: bool = False

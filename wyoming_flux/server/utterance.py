@@ -41,11 +41,15 @@ class Utterance:
     ) -> None:
         """Begin."""
         self.request: Final = request
+        self.ended = False
+        """Whether the client has ended its audio."""
+        self.deaf = False
+        """Whether audio is of no use any more."""
         self._shared = shared
         self._send = send
         self._moved = moved
         self._number = next(shared.numbers)
-        self._answer = AnswerWriter()
+        self._writer = AnswerWriter()
         self._transcriber: Transcriber | None = None
         # The answer, or why there is none; and, until it may be said, an error.
         self._outcome: Transcript | WyomingFluxError | str | None = None
@@ -55,7 +59,6 @@ class Utterance:
         # Audio that the transcriber was not given yet, in the client's format.
         self._pending = bytearray()
         self._format: AudioFormat | None = None
-        self._ended = False
         self._wake = asyncio.Event()
         # Bytes of one step, and those that are missing until the next is whole.
         self._step = self._due = 0
@@ -75,16 +78,6 @@ class Utterance:
     def failed(self) -> bool:
         """Whether the answer was an error."""
         return isinstance(self._outcome, WyomingFluxError)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the client has ended its audio."""
-        return self._ended
-
-    @property
-    def deaf(self) -> bool:
-        """Whether audio is of no use any more."""
-        return self.done or self._refusal is not None
 
     @property
     def full(self) -> bool:
@@ -107,7 +100,7 @@ class Utterance:
 
     def end(self) -> None:
         """Take note that the client has ended its audio."""
-        self._ended = True
+        self.ended = True
         self._wake.set()
 
     def fail(self, error: WyomingFluxError) -> None:
@@ -117,6 +110,7 @@ class Utterance:
         if self._transcriber is None:
             # A former utterance is answered first; the task says it then.
             self._refusal = error
+            self.deaf = True
         else:
             self._finish(error)
             self._task.cancel()
@@ -138,7 +132,7 @@ class Utterance:
             self._shared.check()
             settings = self._shared.settings_for(self.request)
             self._shared.standing.asked = True
-            self._transcriber = self._shared.transcriber(settings, self._partial)
+            self._transcriber = self._shared.transcriber(settings, self._partial, self._known)
             await self._transcribe(self._transcriber)
         except WyomingFluxError as error:
             self._finish(error)
@@ -157,10 +151,8 @@ class Utterance:
             forwarding = self._shared.spawn(
                 self._forward(transcriber), f"wyoming-flux audio {self._number}"
             )
-            transcript = await transcriber.result()
-            # Half a command must not be carried out; half a dictation is better than none.
-            whole_only = self._shared.utterance.answer_on == "end-of-turn"
-            self._finish(transcript.whole() if whole_only else transcript)
+            # Mostly the answer was given as soon as it was known.
+            self._answer_with(await transcriber.result())
         except WyomingFluxError as error:
             # Here, not above: closing Flux may take a second, for which nobody should wait.
             self._finish(error)
@@ -176,7 +168,7 @@ class Utterance:
             converter = None
             limited = False
             uncharged = 0
-            while not (self._ended and not self._pending):
+            while not (self.ended and not self._pending):
                 await self._wake.wait()
                 self._wake.clear()
                 was_full = self.full
@@ -226,24 +218,37 @@ class Utterance:
         self._shared.minutes.add(seconds - self._charged)
         self._charged = seconds
 
+    def _known(self) -> None:
+        try:
+            if self._transcriber is not None:
+                self._answer_with(self._transcriber.outcome())
+        except WyomingFluxError as error:
+            self._finish(error)
+
+    def _answer_with(self, transcript: Transcript) -> None:
+        # Half a command must not be carried out; half a dictation is better than none.
+        whole_only = self._shared.utterance.answer_on == "end-of-turn"
+        self._finish(transcript.whole() if whole_only else transcript)
+
     def _partial(self, text: str) -> None:
         if self._format is not None:
             self._step = round(self._format.bytes_per_second * _STEP_IN_TEXT)
         if not self.done:
-            self._send(self._answer.partial(text))
+            self._send(self._writer.partial(text))
 
     def _finish(self, outcome: Transcript | WyomingFluxError | str) -> None:
         """Give the one answer; a second reason to finish adds nothing."""
         if self.done:
             return
         self._outcome = outcome
+        self.deaf = True
         self._pending.clear()
         if self._level.spoke_at is not None:
             self._after_speech_ms = (self._clock() - self._level.spoke_at) * 1000
         if isinstance(outcome, WyomingFluxError):
             self._send(encode_error(outcome))
         elif not isinstance(outcome, str):
-            self._send(self._answer.transcript(outcome.text))
+            self._send(self._writer.transcript(outcome.text))
         self._over.set()
         self._moved()
 

@@ -144,6 +144,11 @@ class Machine:
         return self._source.last - cursor < rules.MAX_UNSENT * self._rate
 
     @property
+    def waiting(self) -> bool:
+        """Whether there may be something to send, although no audio comes."""
+        return self._stream is not None and self._stream.waiting
+
+    @property
     def deadline(self) -> float | None:
         """When :meth:`tick` is due; None once there is an answer."""
         if self.answered:

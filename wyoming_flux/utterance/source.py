@@ -17,16 +17,12 @@ class Source:
         """When it was over, in the machine's time."""
         self.cut = 0
         """Audio that came, and is not wanted."""
+        self.last = 0
+        """Where the audio ends, or ends by now."""
         self.rate = rate
-        self._end = 0
         self._limit: tuple[int, Trigger] | None = None
         self._silent_since = 0.0
         self._gap = 0.0
-
-    @property
-    def last(self) -> int:
-        """Where the audio ends, or ends by now."""
-        return self.tape.end if self.ended is None else self._end
 
     def feed(self, pcm: bytes, t: float) -> None:
         """Take audio of any length; it is over where the limit is reached."""
@@ -36,18 +32,19 @@ class Source:
         self._gap = max(self._gap, t - self._silent_since)
         self._silent_since = t
         self.tape.append(pcm)
-        if self._limit is not None and self.tape.end > self._limit[0]:
-            self.cut = self.tape.end - self._limit[0]
+        self.last = self.tape.end
+        if self._limit is not None and self.last > self._limit[0]:
+            self.cut = self.last - self._limit[0]
             self.end(self._limit[1], self._limit[0], t)
 
     def limit(self, seconds: float, trigger: Trigger) -> None:
         """Take so many more seconds at most."""
         if self._limit is None:
-            self._limit = (self.tape.end + int(seconds * self.rate), trigger)
+            self._limit = (self.last + int(seconds * self.rate), trigger)
 
     def end(self, why: Trigger, at: int, t: float) -> None:
         """Take what comes before a place for all of it."""
-        self.ended, self._end, self.ended_at = why, at, t
+        self.ended, self.last, self.ended_at = why, at, t
 
     def excuse(self, t: float) -> None:
         """Take note that the client has no reason to send."""

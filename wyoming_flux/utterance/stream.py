@@ -96,15 +96,24 @@ class Stream:
 
     # --- sending ---------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to send, although no audio comes."""
+        source = self._source
+        return source.ended is not None or source.last - self.cursor >= self._late_frame
+
     def next_to_send(self, t: float, *, in_text: bool) -> bytes | str | None:
         """Return the next frame, shorter *in_text*, or control message; None: not now."""
         if self.control == CLOSE_STREAM or self.sent - self.heard >= self._most_unheard:
             return None
-        size = min(self._source.last - self.cursor, self._frame)
-        if self._source.ended is None and size < self._frame:
-            size = self._late_frame if in_text and size >= self._late_frame else 0
+        source = self._source
+        size = min(source.last - self.cursor, self._frame)
+        if source.ended is None and size < self._frame:
+            if not in_text or size < self._late_frame:
+                return None
+            size = self._late_frame
         if size > 0:
-            frame = self._source.tape.read(self.cursor, size)
+            frame = source.tape.read(self.cursor, size)
             self.cursor += size
             self._client_sent_at = t
         elif not self.draining:

@@ -99,16 +99,20 @@ class Transcriber:
         utterance: UtteranceSettings,
         *,
         on_partial: Callable[[str], None] | None = None,
+        on_known: Callable[[], None] | None = None,
         capture: Capture | None = None,
     ) -> None:
         """Prepare, in a running loop; ``on_partial`` gets words to append to those before.
 
-        ``capture`` keeps what goes into the machine, and what it decides.
+        ``on_known`` is called as soon as there is an :meth:`outcome`: who waits for the result has
+        to wait for a round of the loop, too. ``capture`` keeps what goes into the machine, and what
+        it decides.
         """
         self._connectors = connectors
         self._settings = settings
         self._utterance = utterance
         self._on_partial = on_partial
+        self._on_known = on_known
         self._capture = capture
         self._loop = asyncio.get_running_loop()
         self._machine: Machine | None = None
@@ -206,6 +210,10 @@ class Transcriber:
         """
         self.start()
         await self._known.wait()
+        return self.outcome()
+
+    def outcome(self) -> Transcript:
+        """Return the result, once it is known; raises what :meth:`result` does."""
         outcome = self._outcome
         if isinstance(outcome, WyomingFluxError):
             # Raised once per caller: without this the tracebacks would pile up.
@@ -278,8 +286,9 @@ class Transcriber:
                     self._learn(event)
                 case Answer():
                     self._finish(event)
-        for one in self._attempts.values():
-            one.work.set()
+        if machine.waiting:
+            for one in self._attempts.values():
+                one.work.set()
         if machine.room:
             self._room.set()
         self._arm(machine)
@@ -326,17 +335,21 @@ class Transcriber:
         if answer.text:
             self._guessed = self._guess.earlier(self._loop.time())
         if answer.error is not None and not answer.text:
-            self._outcome = answer.error
+            self._tell(answer.error)
         else:
-            self._outcome = Transcript(answer.text, answer.trigger, answer.missing, answer.error)
+            self._tell(Transcript(answer.text, answer.trigger, answer.missing, answer.error))
+
+    def _tell(self, outcome: Transcript | WyomingFluxError) -> None:
+        self._outcome = outcome
         self._known.set()
+        if self._on_known is not None:
+            self._on_known()
 
     def _fail(self, err: Exception) -> None:
         """Tell a fault of ours to the log and to the client, and leave nothing behind."""
         _LOGGER.error("unexpected error in an utterance", exc_info=err)
         if not self._closed and not self.done:
-            self._outcome = Internal("an internal error happened; the log of wyoming-flux has it")
-            self._known.set()
+            self._tell(Internal("an internal error happened; the log of wyoming-flux has it"))
         self._stop()
 
     def _stop(self) -> None:

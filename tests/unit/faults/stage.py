@@ -187,8 +187,8 @@ class MemoryStage:
             languages=("en",),
             host=connector.endpoint.host,
             standing=Standing(connector.name, connector.endpoint),
-            transcriber=lambda settings, partial: Transcriber(
-                self._connectors, settings, turn, on_partial=partial
+            transcriber=lambda settings, partial, known: Transcriber(
+                self._connectors, settings, turn, on_partial=partial, on_known=known
             ),
             minutes=DailyMinutes(None),
             limits=Limits(),

@@ -37,9 +37,12 @@ def chunk(pcm: bytes = PCM, **form: Any) -> Event:
 class FakeTranscriber:
     """A transcriber without Flux: the test decides what it hears, and when."""
 
-    def __init__(self, settings: FluxSettings, on_partial: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: FluxSettings, on_partial: Callable[[str], None], on_known: Callable[[], None]
+    ) -> None:
         self.settings = settings
         self.partial = on_partial
+        self._on_known = on_known
         self.report = Report()
         self.limits: list[tuple[float, Trigger]] = []
         self.received = bytearray()
@@ -78,6 +81,9 @@ class FakeTranscriber:
     async def result(self) -> Transcript:
         return await asyncio.shield(self._outcome)
 
+    def outcome(self) -> Transcript:
+        return self._outcome.result()
+
     async def close(self) -> None:
         self._outcome.cancel()
         self.closed.set()
@@ -91,6 +97,7 @@ class FakeTranscriber:
         self.room.set()
         self.note(trigger=trigger, missing=missing, characters=len(text))
         self._outcome.set_result(Transcript(text, trigger, missing))
+        self._on_known()
 
     def note(self, **facts: Any) -> None:
         """Change the report."""
@@ -207,9 +214,9 @@ class Running:
         self.clients: list[Client] = []
         self._news = asyncio.Event()
 
-    def make(self, settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeTranscriber:
+    def make(self, *wanted: Any) -> FakeTranscriber:
         """Make a transcriber for the server."""
-        self.utterances.append(FakeTranscriber(settings, on_partial))
+        self.utterances.append(FakeTranscriber(*wanted))
         self._news.set()
         return self.utterances[-1]
 
@@ -313,8 +320,8 @@ async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
     ) -> Running:
         one: Running
 
-        def make(settings: FluxSettings, on_partial: Callable[[str], None]) -> FakeTranscriber:
-            return one.make(settings, on_partial)
+        def make(*wanted: Any) -> FakeTranscriber:
+            return one.make(*wanted)
 
         def note(report: Report) -> None:
             one.note(report)

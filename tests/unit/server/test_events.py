@@ -184,12 +184,16 @@ def test_half_an_event_is_pending() -> None:
     assert not parser.pending
 
 
-def test_events_do_not_share_their_data() -> None:
-    """The memory of the last header line does not tie events together."""
-    raw = head(data={"a": 1})
-    first, second = parse([raw + raw])[0]
-    first.data["a"] = 2
-    assert second.data == {"a": 1}
+def test_what_is_remembered_of_an_event_is_not_taken_for_the_next_one() -> None:
+    """The same line in front of other data, and of none, means what follows it."""
+    events = [
+        Event("x", {"rate": rate, "width": 2}, payload)
+        for rate, payload in [(1, b"a"), (1, b"b"), (2, b"a"), (1, b"a")]
+    ]
+    bare = head(data={"a": 1})
+    raw = b"".join(wire(event) for event in events) + bare + head(data={"a": 2}) + bare
+    said = [{"a": 1}, {"a": 2}, {"a": 1}]
+    assert parse([raw])[0] == [*events, *(Event("x", data, None) for data in said)]
 
 
 def test_what_cannot_be_written_becomes_a_question_mark() -> None:

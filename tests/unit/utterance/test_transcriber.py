@@ -96,6 +96,34 @@ def test_early_answer_while_streaming(
     assert connector.service.connections[0].controls
 
 
+@pytest.mark.parametrize("fault", ["", "refuse:status=401"])
+def test_the_outcome_is_known_before_anybody_waited_for_it(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, fault: str
+) -> None:
+    """Whoever must answer at once is called once, with text or error, and needs no round more."""
+    connector = memory_connector(faults=faults(fault) if fault else [])
+    seen: list[tuple[Transcript | WyomingFluxError, bool]] = []
+
+    async def take() -> None:
+        def known() -> None:
+            try:
+                outcome: Transcript | WyomingFluxError = transcriber.outcome()
+            except WyomingFluxError as err:
+                outcome = err
+            seen.append((outcome, waiter.done()))
+
+        async with Transcriber(
+            [connector], FluxSettings(), UtteranceSettings(), on_known=known
+        ) as transcriber:
+            waiter = asyncio.create_task(transcriber.result())
+            await transcriber.send(spoken(0.3, 2.0, 1.0))
+            await asyncio.wait([waiter])
+            outcome = waiter.exception() or waiter.result()
+        assert seen == [(outcome, False)]
+
+    run_virtual(take)
+
+
 @pytest.mark.parametrize("profile", ["workers-ai", "deepgram"])
 def test_audio_stop_first(
     run_virtual: Virtual, memory_connector: Any, spoken: Any, profile: str
