@@ -10,6 +10,9 @@ from .recording import Recording
 
 CHUNK_MS: Final = 10
 """What satellites send at a time."""
+_PAUSE: Final = 2.0
+"""Seconds without input after which some silence is given: 3 s of none at all are taken for the end
+(``docs/turns.md``, rule 1)."""
 
 
 class Player:
@@ -34,16 +37,15 @@ class Player:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the recording, each chunk when a microphone would have it."""
-        recording = self._recording
         if not self._real_time:
-            while pcm := await recording.read():
+            async for pcm in self._arriving():
                 # Whoever waits for an answer must get a turn between two chunks.
                 await asyncio.sleep(0)
                 yield self._given(pcm)
             return
-        size = cut_bytes(recording.format, CHUNK_MS)
+        size = cut_bytes(self._recording.format, CHUNK_MS)
         waiting = b""
-        while pcm := await recording.read():
+        async for pcm in self._arriving():
             waiting += pcm
             whole = len(waiting) - len(waiting) % size
             for at in range(0, whole, size):
@@ -52,16 +54,43 @@ class Player:
         if waiting:
             yield await self._in_time(waiting)
 
+    async def _arriving(self) -> AsyncIterator[bytes]:
+        """Give the recording as it comes; one that pauses has not ended, and says so by silence."""
+        recording = self._recording
+        frame = recording.format.frame_bytes
+        rest = b""
+        while True:
+            reading = asyncio.ensure_future(recording.read())
+            try:
+                while not recording.live and not (await asyncio.wait([reading], timeout=_PAUSE))[0]:
+                    yield self._quiet(FRAME_MS)
+                pcm = await reading
+            finally:
+                reading.cancel()
+            if not pcm:
+                break
+            # Silence must not come between the halves of a sample.
+            rest += pcm
+            whole = len(rest) - len(rest) % frame
+            if whole:
+                yield rest[:whole]
+            rest = rest[whole:]
+        if rest:
+            yield rest
+
     async def silence(self, seconds: float) -> AsyncIterator[bytes]:
         """Go on as a microphone in a silent room, in real time from now on."""
-        source = self._recording.format
-        # 8-bit samples are unsigned.
-        chunk = (b"\x80" if source.width == 1 else b"\x00") * cut_bytes(source, CHUNK_MS)
+        chunk = self._quiet(CHUNK_MS)
         until = self.seconds + seconds
         if not self._real_time:
             self._began = self._loop.time() - self.seconds
         while self.seconds < until:
             yield await self._in_time(chunk)
+
+    def _quiet(self, milliseconds: int) -> bytes:
+        source = self._recording.format
+        # 8-bit samples are unsigned.
+        return (b"\x80" if source.width == 1 else b"\x00") * cut_bytes(source, milliseconds)
 
     @property
     def after_speech_ms(self) -> float | None:

@@ -38,7 +38,10 @@ class FakeTranscriber:
     """A transcriber without Flux: the test decides what it hears, and when."""
 
     def __init__(
-        self, settings: FluxSettings, on_partial: Callable[[str], None], on_known: Callable[[], None]
+        self,
+        settings: FluxSettings,
+        on_partial: Callable[[str], None],
+        on_known: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.partial = on_partial
