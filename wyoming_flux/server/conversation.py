@@ -215,12 +215,8 @@ class Conversation:
 
 
 def _contradicts(event: Event, source: AudioFormat) -> bool:
-    said = event.data.get
-    return (
-        said("rate", source.rate) != source.rate
-        or said("width", source.width) != source.width
-        or said("channels", source.channels) != source.channels
-    )
+    ours = {"rate": source.rate, "width": source.width, "channels": source.channels}
+    return any(event.data.get(name, value) != value for name, value in ours.items())
 
 
 def _contradiction(event: Event, source: AudioFormat) -> InvalidAudio:
