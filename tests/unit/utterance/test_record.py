@@ -313,6 +313,32 @@ def test_capture_keeps_audio_and_record(
     assert said.startswith(pcm)
 
 
+def test_a_client_that_leaves_is_kept(
+    run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path
+) -> None:
+    """What was said until then is there, and how far it had come; there is no answer in it."""
+    capture, said = Capture(tmp_path), spoken(0.3, 1.0, 0.0)
+
+    async def leave() -> None:
+        async with Transcriber(
+            [memory_connector()], FluxSettings(), UtteranceSettings(), capture=capture
+        ) as transcriber:
+            for at in range(0, len(said), 640):
+                await transcriber.send(said[at : at + 640])
+                await asyncio.sleep(0.02)
+
+    run_virtual(leave)
+    capture.close()
+    (path,) = kept(tmp_path)
+    record = read(path.read_text("utf-8"))
+    assert not differences(record)
+    decided = [line["out"] for line in record.outputs]
+    assert "partial" in decided
+    assert "answer" not in decided
+    with wave.open(str(path.with_suffix(".wav"))) as wav:
+        assert wav.readframes(wav.getnframes()) == said
+
+
 def test_record_holds_neither_token_nor_path(
     run_virtual: Virtual, memory_connector: Any, spoken: Any, tmp_path: Path
 ) -> None:
