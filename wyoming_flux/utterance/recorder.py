@@ -1,6 +1,7 @@
 """A machine that keeps a record of itself; the format is ``docs/records.md``."""
 
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -19,6 +20,7 @@ from .tape import Tape
 _MOST_BYTES: Final = 256 * 1024
 _MOST_LINES: Final = 4096
 """Bytes of audio, and pieces or lines, that are collected before they are handed on."""
+_TICK: Final = -1
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -54,8 +56,9 @@ class Recorder(Machine):
         self._notes: Final = _Notes(sink, f"{header[:-1]},{_settings(settings, flux)}", self.state)
         self._source.tape = self._notes.tape
         # Of each piece, and tick, since the last line: its time in steps, how many bytes it has
-        # (None: a tick), and how many frames had been sent.
-        self._fed: list[int | None] = []
+        # (_TICK: it is none), and how many frames had been sent. An array, for numbers that lie
+        # all over the memory cost more to come back to than to note.
+        self._fed = array("q")
 
     @property
     def deadline(self) -> float | None:
@@ -82,7 +85,9 @@ class Recorder(Machine):
                 self._notes.tape.note()
                 self._notes.audio(pcm)
             stream, fed = self._stream, self._fed
-            fed += (step, len(pcm), 0 if stream is None else stream.frames)
+            fed.append(step)
+            fed.append(len(pcm))
+            fed.append(0 if stream is None else stream.frames)
             if len(fed) >= 3 * _MOST_LINES:
                 self._catch_up()
         super().feed(pcm, step / STEPS)
@@ -95,7 +100,7 @@ class Recorder(Machine):
         if not self.answered:
             if self._source.ended is not None:
                 self._note_state()
-            self._fed += (step, None, 0 if self._stream is None else self._stream.frames)
+            self._fed.extend((step, _TICK, 0 if self._stream is None else self._stream.frames))
         super().tick(step / STEPS)
         self._note_state()
 
@@ -171,11 +176,11 @@ class Recorder(Machine):
         if fed:
             if stream is None:
                 # There was none, or the last piece has ended it.
-                frames = fed[-1] or 0
+                frames = fed[-1]
             # What had gone out before the first piece belongs to the line before.
-            notes.sent(attempt, fed[2] or 0)
+            notes.sent(attempt, fed[2])
             notes.add_fed(last, attempt, fed, frames)
-            self._fed = []
+            self._fed = array("q")
         notes.sent(attempt, frames)
         notes.attempt, notes.frames = attempt, frames
 
@@ -223,7 +228,7 @@ class _Notes:
         self.tape = _KeptTape(self.audio)
         self._sink: Sink | None = sink
         self._header = f"{header}\n"
-        self._lines: list[dict[str, Any] | tuple[int, list[int | None], int]] = []
+        self._lines: list[dict[str, Any] | tuple[int, array[int], int]] = []
         self._pcm: list[bytes | bytearray] = []
         self._count = 0
         self._size = 0
@@ -245,7 +250,7 @@ class _Notes:
             more = {"attempt": attempt, "frames": frames - self.frames}
             self.add({"t": self.at, "in": "next", **more})
 
-    def add_fed(self, at: float, attempt: int, fed: list[int | None], frames: int) -> None:
+    def add_fed(self, at: float, attempt: int, fed: "array[int]", frames: int) -> None:
         """Note pieces and ticks, three numbers of each, and what was sent by the end."""
         self.at, self.frames = at, frames
         self._lines.append((attempt, fed, frames))
@@ -275,10 +280,12 @@ class _Notes:
             self._sink = None
 
 
-def _fed(attempt: int, fed: list[int | None], frames: int) -> str:
-    steps, sizes, sent = fed[::3], str(fed[1::3]).replace("None", "null"), [*fed[2::3], frames]
+def _fed(attempt: int, noted: "array[int]", frames: int) -> str:
+    fed = noted.tolist()
+    steps, sent = fed[::3], [*fed[2::3], frames]
+    sizes = str(fed[1::3]).replace(str(_TICK), "null")
     columns = f'"steps":{steps},"bytes":{sizes},"frames":{sent}'
-    return f'{{"t":{(steps[0] or 0) / STEPS},"in":"feed","attempt":{attempt},{columns}}}'
+    return f'{{"t":{steps[0] / STEPS},"in":"feed","attempt":{attempt},{columns}}}'
 
 
 @lru_cache(maxsize=16)
