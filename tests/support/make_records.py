@@ -110,8 +110,9 @@ class _Text:
 def decide_anew(text: str) -> str:
     """Return a record with the same inputs and the decisions of today."""
     record, sink = read(text), _Text()
-    about = {n: value for n, value in record.header.items() if n not in ("utterance", "flux")}
-    machine = Recorder(record.utterance, record.flux, record.endpoints, 0.0, sink=sink, about=about)
+    machine = Recorder(
+        record.utterance, record.flux, record.endpoints, 0.0, sink=sink, about=record.header
+    )
     machine.events()
     for line in record.inputs:
         give(machine, line)

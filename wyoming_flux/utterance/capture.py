@@ -63,6 +63,8 @@ class Capture:
         """What all files may take together."""
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wyoming-flux capture")
+        # Where another process keeps its own there, too, their names differ.
+        self._number = secrets.randbelow(0x10000)
         self._warned = False
         self._lock = threading.Lock()
         self._tasks: list[tuple[Callable[[], None], int]] = []
@@ -81,7 +83,8 @@ class Capture:
         """Return a machine whose inputs and decisions are kept."""
         began = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         stamp = began[:23].replace("-", "").replace(":", "")
-        name = f"flux-{stamp}Z-{secrets.token_hex(2)}"
+        self._number = (self._number + 1) % 0x10000
+        name = f"flux-{stamp}Z-{self._number:04x}"
         about = {
             "began": began,
             "version": __version__,

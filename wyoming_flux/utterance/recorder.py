@@ -3,7 +3,6 @@
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from wyoming_flux.errors import EndpointError
@@ -50,10 +49,10 @@ class Recorder(Machine):
     ) -> None:
         """Begin a machine and its record; *about* is added to the header."""
         super().__init__(settings, flux, endpoints, 0.0)
-        header = _ENCODE({"record": VERSION, **about, "endpoints": list(endpoints)})
+        header = {"record": VERSION, **about, "endpoints": endpoints}
         # No more of its own than these: an object with more than thirty attributes is slower.
         self._began = now
-        self._notes: Final = _Notes(sink, f"{header[:-1]},{_settings(settings, flux)}", self.state)
+        self._notes: Final = _Notes(sink, header, settings, flux, self.state)
         self._source.tape = self._notes.tape
         # Of each piece, and tick, since the last line: its time in steps, how many bytes it has
         # (_TICK: it is none), and how many frames had been sent. An array, for numbers that lie
@@ -217,7 +216,14 @@ class _KeptTape(Tape):
 class _Notes:
     """What a recorder has collected, and hands on as text."""
 
-    def __init__(self, sink: Sink, header: str, state: State) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        header: Mapping[str, Any],
+        utterance: UtteranceSettings,
+        flux: FluxSettings,
+        state: State,
+    ) -> None:
         self.at = 0.0
         """The time of the last line."""
         self.state = state
@@ -227,7 +233,8 @@ class _Notes:
         """Whose stream it was, and how many frames had gone out on it."""
         self.tape = _KeptTape(self.audio)
         self._sink: Sink | None = sink
-        self._header = f"{header}\n"
+        self._header: Mapping[str, Any] | None = header
+        self._settings = utterance, flux
         self._lines: list[dict[str, Any] | tuple[int, array[int], int]] = []
         self._pcm: list[bytes | bytearray] = []
         self._count = 0
@@ -271,11 +278,14 @@ class _Notes:
     def _hand_on(self, *, last: bool = False) -> None:
         # One call of the library for all but the numbers, which str() makes at a fifth of its time.
         # A text's quotes are escaped, so what is replaced is nothing but the seam of two lines.
+        if self._header is not None:
+            utterance, flux = map(plain, self._settings)
+            self._lines.insert(0, {**self._header, "utterance": utterance, "flux": flux})
         others = [line for line in self._lines if isinstance(line, dict)]
         written = iter(_ENCODE(others)[1:-1].replace('},{"t":', '}\n{"t":').split("\n"))
         lines = [next(written) if isinstance(one, dict) else _fed(*one) for one in self._lines]
-        text, pcm = self._header + "".join(f"{line}\n" for line in lines), self._pcm
-        self._header, self._lines, self._pcm, self._count, self._size = "", [], [], 0, 0
+        text, pcm = "".join(f"{line}\n" for line in lines), self._pcm
+        self._header, self._lines, self._pcm, self._count, self._size = None, [], [], 0, 0
         if self._sink is not None and not self._sink.write(text, pcm, last=last):
             self._sink = None
 
@@ -286,9 +296,3 @@ def _fed(attempt: int, noted: "array[int]", frames: int) -> str:
     sizes = str(fed[1::3]).replace(str(_TICK), "null")
     columns = f'"steps":{steps},"bytes":{sizes},"frames":{sent}'
     return f'{{"t":{steps[0] / STEPS},"in":"feed","attempt":{attempt},{columns}}}'
-
-
-@lru_cache(maxsize=16)
-def _settings(utterance: UtteranceSettings, flux: FluxSettings) -> str:
-    """Return the end of a header; most utterances have the same."""
-    return _ENCODE({"utterance": plain(utterance), "flux": plain(flux)})[1:]
