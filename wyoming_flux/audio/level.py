@@ -19,6 +19,9 @@ _EACH: Final = 7
 _TOGETHER: Final = 10
 """So many pieces are looked at in one go: at each chunk it would cost four times as much."""
 
+_PAUSE: Final = 0.2
+"""Seconds without audio that are a pause."""
+
 # 8-bit samples are unsigned: as signed ones.
 _SIGNED: Final = bytes(value ^ 0x80 for value in range(256))
 
@@ -40,10 +43,11 @@ class Level:
 
     def feed(self, pcm: bytes, now: float) -> None:
         """Take the next audio, of any length, the last of which was spoken *now*."""
+        # Before a pause: what waits was spoken before it.
+        if len(self._waiting) >= self._size * _TOGETHER or now - self._now > _PAUSE:
+            self._look()
         self._waiting += pcm
         self._now = now
-        if len(self._waiting) >= self._size * _TOGETHER:
-            self._look()
 
     @property
     def spoke_at(self) -> float | None:

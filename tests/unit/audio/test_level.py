@@ -58,3 +58,12 @@ def test_what_a_room_makes_by_itself_is_no_speech(loud: int, then: int, end: flo
     """Noise 20 dB below the speaker goes on for ever; the speech has ended nevertheless."""
     pcm = b"".join(peak.to_bytes(2, "little") * 16000 for peak in (loud, then))
     assert spoke_at(pcm, AudioFormat(16000, 2, 1)) == (end and pytest.approx(end))
+
+
+@pytest.mark.parametrize("speech", [0.06, 1.0])
+def test_speech_was_before_the_pause_that_followed_it(spoken, speech: float) -> None:
+    """A client that pauses after the last word, and goes on in silence, spoke before the pause."""
+    level = Level(AudioFormat(16000, 2, 1))
+    level.feed(spoken(0.0, speech), 100.0)
+    level.feed(spoken(0.5), 101.0)
+    assert level.spoke_at == pytest.approx(100.0, abs=0.021)
