@@ -137,7 +137,7 @@ class Health:
     @callback
     def answered(self, report: Report, response_ms: float | None = None) -> None:
         """Take an utterance that was heard: by Flux, or all the same, which is no repair of it."""
-        if report.endpoint in (None, self._connector.name):
+        if report.endpoint == self._connector.name:
             self.succeeded(response_ms)
         elif (fault := self.fault_in(report)) is not None:
             self.failed(fault)

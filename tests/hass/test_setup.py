@@ -161,6 +161,16 @@ async def test_endpoint_is_down_at_start(
     assert len(said_aloud(caplog.records)) == 1
 
 
+async def test_a_turn_without_audio_proves_nothing(
+    hass: HomeAssistant, set_up, audio, caplog: pytest.LogCaptureFixture, hear
+) -> None:
+    """A satellite that gives up before it sends anything does not mend an endpoint that is down."""
+    await set_up("ws://127.0.0.1:9/")
+    assert (await hear(audio.chunks(b""))).text == ""
+    assert not available(hass)
+    assert "can be used again" not in caplog.text
+
+
 async def test_endpoint_comes_back_unnoticed(
     hass: HomeAssistant, start_worker, set_up, unused_tcp_port: int, freezer
 ) -> None:

@@ -271,7 +271,7 @@ class Utterance:
         elif isinstance(outcome, Transcript):
             level = logging.WARNING if report.missing else logging.INFO
             what = str(outcome.trigger)
-            if report.endpoint in (None, self._shared.host) and not report.missing:
+            if report.endpoint == self._shared.host and not report.missing:
                 self._shared.standing.works()
             if self._shared.debug:
                 _LOGGER.debug("Utterance %d: %r", self._number, outcome.text)
