@@ -11,6 +11,8 @@ from tests.support.make_records import FOLDER
 from tests.unit.cli.conftest import ROOT, Run, Serve, Start
 from wyoming_flux.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = ROOT / "samples" / "turn_on_the_living_room_light.wav"
 
 

@@ -37,6 +37,7 @@ def collected() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
     [

@@ -282,6 +282,7 @@ def test_one_lost_connection_loses_no_word(
     assert not ending.outcome.missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one endless turn", "silence", "Flux takes no audio"])
 def test_memory_of_a_long_turn(run_virtual: Virtual, memory_connector: Any, kind: str) -> None:
     """Ten minutes of audio, sent as fast as they are taken: what is kept stays below 5 MB."""

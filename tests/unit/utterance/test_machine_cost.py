@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support.paper_flux import RATE
 from wyoming_flux.flux.learnt import Facts
 from wyoming_flux.flux.messages import TurnEvent, TurnInfo
@@ -31,6 +33,7 @@ def steps(work: Callable[[], Any]) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_a_message_costs_the_same_after_an_hour() -> None:
     """The dearest message of a turn takes as many steps in the first minute as after an hour."""
     machine = Machine(

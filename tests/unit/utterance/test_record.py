@@ -428,6 +428,7 @@ def test_a_disk_that_is_too_slow_gives_up_the_record(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [2, 640, 100_000])
 def test_long_audio_is_whole(tmp_path: Path, chunk: int) -> None:
     """What is written in several parts, in pieces of any size, is one recording."""
