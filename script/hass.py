@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.hass import stage  # noqa: E402 - found by the path above
-from tests.e2e.hass.instance import OWNER, Instance, Socket  # noqa: E402 - as above
+from tests.e2e.hass.instance import OWNER, Instance  # noqa: E402 - as above
+from tests.e2e.hass.websocket_api import Socket  # noqa: E402 - as above
 from wyoming_flux.flux import Connector, Endpoint  # noqa: E402 - as above
 from wyoming_flux.server import Server  # noqa: E402 - as above
 from wyoming_flux.settings import (  # noqa: E402 - as above

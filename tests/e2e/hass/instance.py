@@ -8,10 +8,8 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -20,6 +18,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+
+from tests.e2e.hass import home_folder
+from tests.e2e.hass.websocket_api import DriverError, Socket
 
 ROOT: Final = Path(__file__).parents[3]
 INTEGRATION: Final = ROOT / "custom_components" / "wyoming_flux"
@@ -31,62 +32,6 @@ CLIENT_ID: Final = "http://127.0.0.1/"
 START_TIMEOUT: Final = 120.0
 STOP_TIMEOUT: Final = 30.0
 
-CONFIGURATION: Final = """\
-homeassistant:
-  name: Home
-  latitude: 52.37
-  longitude: 4.89
-  elevation: 0
-  unit_system: metric
-  time_zone: UTC
-  country: NL
-  language: en
-
-# No default_config: only what an Assist pipeline needs, and what shows the integration.
-api:
-config:
-conversation:
-assist_pipeline:
-diagnostics:
-repairs:
-system_health:
-
-input_boolean:
-  living_room:
-  garage:
-
-template:
-  - light:
-      - name: Living room light
-        unique_id: living_room_light
-        state: "{{ is_state('input_boolean.living_room', 'on') }}"
-        turn_on:
-          - action: input_boolean.turn_on
-            target:
-              entity_id: input_boolean.living_room
-        turn_off:
-          - action: input_boolean.turn_off
-            target:
-              entity_id: input_boolean.living_room
-  - cover:
-      - name: Garage door
-        unique_id: garage_door
-        device_class: garage
-        state: "{{ is_state('input_boolean.garage', 'on') }}"
-        open_cover:
-          - action: input_boolean.turn_on
-            target:
-              entity_id: input_boolean.garage
-        close_cover:
-          - action: input_boolean.turn_off
-            target:
-              entity_id: input_boolean.garage
-
-logger:
-  default: warning
-  logs:
-"""
-
 # What a machine without ffmpeg and libturbojpeg says, what Home Assistant says of every custom
 # integration, and of audio that was on its way when the pipeline ended (browsers do it, too).
 BENIGN: Final = (
@@ -96,19 +41,6 @@ BENIGN: Final = (
     "We found a custom integration",
     "binary message for non-existing handler",
 )
-
-
-_FACTS: Final = """\
-import json
-from homeassistant.components.http import config as http
-from homeassistant.const import __version__
-found = [__version__, http.STORAGE_VERSION, http.STORAGE_MINOR_VERSION, http._DEFAULT_CONFIG]
-print(json.dumps(found, default=str))
-"""
-
-
-class DriverError(Exception):
-    """Home Assistant did not do what was asked of it."""
 
 
 def free_port() -> int:
@@ -162,7 +94,16 @@ class Instance:
 
     async def __aenter__(self) -> Self:
         """Start, make the first user, and wait until everything runs."""
-        await asyncio.to_thread(self._write_configuration)
+        write = functools.partial(
+            home_folder.write,
+            self.folder,
+            port=self.port,
+            custom=self._custom,
+            yaml=self._yaml,
+            debug=self._debug,
+            python=self._python,
+        )
+        self.version = await asyncio.to_thread(write)
         self._session = aiohttp.ClientSession()
         try:
             await self.start()
@@ -240,6 +181,11 @@ class Instance:
         ]
 
     # --- its interfaces --------------------------------------------------------------------
+
+    @property
+    def _http(self) -> aiohttp.ClientSession:
+        assert self._session is not None
+        return self._session
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Make a call of the REST API; returns what came as JSON."""
@@ -346,108 +292,3 @@ class Instance:
 
         await until(there)
         return await self.state(entity_id)
-
-    # --- its configuration -----------------------------------------------------------------
-
-    @property
-    def _http(self) -> aiohttp.ClientSession:
-        assert self._session is not None
-        return self._session
-
-    def _write_configuration(self) -> None:
-        storage = self.folder / ".storage"
-        storage.mkdir(parents=True, exist_ok=True)
-        loggers = {"homeassistant.components.assist_pipeline": "warning"}
-        loggers |= dict.fromkeys(self._debug, "debug")
-        lines = "".join(f"    {name}: {level}\n" for name, level in loggers.items())
-        (self.folder / "configuration.yaml").write_text(CONFIGURATION + lines + self._yaml)
-        # In YAML the address would be a trial, which Home Assistant takes back by a restart.
-        self.version, version, minor, http = _facts(self._python)
-        http |= {"server_host": ["127.0.0.1"], "server_port": self.port}
-        data = {"stable": http, "pending": None, "yaml_migration_done": True}
-        _store(storage, "http", version, minor, data)
-        # These steps would start integrations that talk to the internet.
-        done = ["core_config", "analytics", "integration"]
-        _store(storage, "onboarding", 4, 1, {"done": done})
-        for source in self._custom:
-            target = self.folder / "custom_components" / source.stem
-            if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
-            else:
-                target.mkdir(parents=True)
-                shutil.copy(source, target / "__init__.py")
-                # Made here: hassfest would check any that it finds in a checkout.
-                manifest = {"domain": source.stem, "name": source.stem, "version": "1.0.0"}
-                (target / "manifest.json").write_text(json.dumps(manifest))
-
-
-@functools.cache
-def _asked(python: Path) -> str:
-    return subprocess.run(
-        [str(python), "-c", _FACTS], cwd="/", check=True, capture_output=True, text=True
-    ).stdout
-
-
-def _facts(python: Path) -> tuple[str, int, int, dict[str, Any]]:
-    """Return Home Assistant's version, and version and defaults of what it stores for http."""
-    version, major, minor, defaults = json.loads(_asked(python))
-    return version, major, minor, defaults
-
-
-def _store(folder: Path, key: str, version: int, minor: int, data: Any) -> None:
-    content = {"version": version, "minor_version": minor, "key": key, "data": data}
-    (folder / key).write_text(json.dumps(content, default=str))
-
-
-class Socket:
-    """The websocket API of a running Home Assistant."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Take an authenticated connection."""
-        self._socket = socket
-        self._number = 0
-        self._results: dict[int, asyncio.Future[Any]] = {}
-        self._events: dict[int, asyncio.Queue[tuple[float, dict[str, Any]]]] = {}
-        self._reader = asyncio.create_task(self._read(), name="websocket API")
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._socket.close()
-        await self._reader
-
-    async def command(self, kind: str, **fields: Any) -> Any:
-        """Send a command; returns its result."""
-        self._number += 1
-        number = self._number
-        self._events[number] = asyncio.Queue()
-        self._results[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json({"id": number, "type": kind, **fields})
-        async with asyncio.timeout(30):
-            return await self._results[number]
-
-    async def subscribe(
-        self, kind: str, **fields: Any
-    ) -> asyncio.Queue[tuple[float, dict[str, Any]]]:
-        """Send a command that reports events; returns where they come, with their times."""
-        await self.command(kind, **fields)
-        return self._events[self._number]
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message: audio."""
-        await self._socket.send_bytes(data)
-
-    async def _read(self) -> None:
-        async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                continue
-            now = time.monotonic()
-            payload = json.loads(message.data)
-            for item in payload if isinstance(payload, list) else [payload]:
-                if item["type"] == "event":
-                    self._events[item["id"]].put_nowait((now, item["event"]))
-                elif (result := self._results.pop(item["id"], None)) is not None:
-                    if item.get("success", True):
-                        result.set_result(item.get("result"))
-                    else:
-                        result.set_exception(DriverError(str(item["error"])))

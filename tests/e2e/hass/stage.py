@@ -18,7 +18,8 @@ from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info, Wake
 from wyoming.server import AsyncEventHandler, AsyncTcpServer
 from wyoming.wake import Detect, Detection
 
-from tests.e2e.hass.instance import ROOT, Socket, free_port, until
+from tests.e2e.hass.instance import ROOT, free_port, until
+from tests.e2e.hass.websocket_api import Socket
 from wyoming_flux import __version__
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.recognizer import VOICED_PEAK
