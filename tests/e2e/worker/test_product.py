@@ -275,22 +275,6 @@ async def test_plain_worker(start_worker: "StartWorker", serve: Serve) -> None:
     assert "".join(served.log).count("ignores parameters") == 1
 
 
-@pytest.mark.parametrize("options", [("--mip-opt-out",), ("--sample-rate", "8000")])
-async def test_plain_worker_loses_nothing_silently(
-    start_worker: "StartWorker", serve: Serve, options: tuple[str, ...]
-) -> None:
-    """What the ten-line Worker would ignore at a cost is an error with its reason."""
-    async with Simulator(ingest_rate=0) as simulator:
-        worker = await start_worker(port_of(simulator), config="plain")
-        served = await serve(worker.url, *options)
-        async with satellite(served) as client:
-            await client.say(LIGHT)
-            await client.stop()
-            error = await client.error()
-    assert error.code == "refused"
-    assert "ignores parameters" in error.text
-
-
 async def test_header_file(far_end: "FarEnd", serve: Serve, tmp_path: Path) -> None:
     """The headers of Cloudflare Access come from a file; its login page is an error of theirs."""
     headers = tmp_path / "headers"

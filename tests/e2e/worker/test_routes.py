@@ -1,14 +1,13 @@
 """Each of the four routes: what exactly arrives, and how a turn is brought to its end."""
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from wyoming_flux.errors import AuthFailed, EndpointNotFound
-from wyoming_flux.flux import Connector, Endpoint, Route
+from wyoming_flux.errors import EndpointNotFound
+from wyoming_flux.flux import Connector, Endpoint
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
 from wyoming_flux.utterance import Transcriber

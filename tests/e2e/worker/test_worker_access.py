@@ -32,15 +32,8 @@ SECRET = "correct-horse-battery-staple"
 )
 async def test_wrong_token(worker: "Workerd", far_end: "FarEnd", authorization: str | None) -> None:
     """Without exactly the token nobody gets further, whatever the parameters; nothing is spent."""
-    headers = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
-    if authorization is not None:
-        headers["Authorization"] = authorization
-    answer = await worker.get(f"/?keyterm=&token={SECRET}", headers)
+    given = {} if authorization is None else {"Authorization": authorization}
+    answer = await worker.get(f"/?keyterm=&token={SECRET}", upgrade_headers(None) | given)
     assert answer.status == 401
     assert answer.error["source"] == "worker"
     assert answer.error["code"] == "unauthorized"
@@ -139,13 +132,7 @@ async def test_everything_else(
 ) -> None:
     """What is no request for a socket gets JSON that says what to do, and no CORS."""
     headers = {"Authorization": f"Bearer {SECRET}", "Origin": "https://example.org"}
-    if upgrade:
-        headers |= {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        }
+    headers |= upgrade_headers(None) if upgrade else {}
     answer = await worker.get(path, headers, method)
     assert answer.status == status
     assert answer.error["code"] == code

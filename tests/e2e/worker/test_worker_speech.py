@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from wyoming_flux.errors import (
-    AuthFailed,
     EndpointError,
     EndpointNotFound,
     QuotaExceeded,
@@ -19,7 +18,7 @@ from wyoming_flux.flux.probe import find, make_plan, probe, profile_of
 from wyoming_flux.keyterms import merge
 from wyoming_flux.settings import FluxSettings, UtteranceSettings
 from wyoming_flux.simulator import ScriptedTurn, Simulator
-from wyoming_flux.simulator.faults import Dropped, Refuse
+from wyoming_flux.simulator.faults import Refuse
 from wyoming_flux.utterance import Transcriber, Trigger
 
 if TYPE_CHECKING:
@@ -52,15 +51,8 @@ def connector(before_flux: "Workerd") -> Connector:
 async def test_settings_and_speech(
     connector: Connector, simulator: Simulator, spoken: Callable[..., bytes]
 ) -> None:
-    """All settings arrive at Flux, the audio arrives unchanged, and the text comes back."""
-    settings = FluxSettings(
-        sample_rate=24000,
-        sensitivity="relaxed",
-        eager_eot_threshold=0.5,
-        keyterms=("living room", "café, bar & 客厅"),
-        mip_opt_out=True,
-        tag="home",
-    )
+    """Flux hears at the rate that was set, the audio arrives unchanged, and the text comes back."""
+    settings = FluxSettings(sample_rate=24000, keyterms=("living room", "café, bar & 客厅"))
     audio = spoken(0.3, 2, 3, rate=24000)
     async with Transcriber([connector], settings, UtteranceSettings()) as transcriber:
         await transcriber.send(audio)
@@ -72,13 +64,7 @@ async def test_settings_and_speech(
     assert connection.path == "/run"
     parameters = connection.parameters
     assert parameters is not None
-    assert parameters.sample_rate == 24000
-    assert parameters.eot_threshold == 0.85
-    assert parameters.eager_eot_threshold == 0.5
-    assert parameters.eot_timeout_ms == 4000
-    assert parameters.keyterms == settings.keyterms
-    assert parameters.mip_opt_out is True
-    assert parameters.tags == ("home",)
+    assert (parameters.sample_rate, parameters.keyterms) == (24000, settings.keyterms)
     assert connection.audio
     # Behind the answer there is silence, which proves that Flux takes the audio under its settings.
     sent = min(len(audio), len(connection.audio))

@@ -47,22 +47,6 @@ async def test_real_time_tells_how_long_after_the_last_word(run, wav, spoken, at
     assert 300 < answer["after_speech_ms"] < 1300
 
 
-async def test_a_wrong_token_is_told_without_the_token(run, wav, spoken, tmp_path) -> None:
-    """The sentence says that the token is wrong; neither it nor the log holds it."""
-    (tmp_path / "token").write_text("s3cret-token")
-    path = wav(spoken(0.1, 0.5))
-    async with Simulator(ingest_rate=0, token="another") as flux:
-        at = ("--worker-url", flux.url, "--route", "workers-ai", "--debug")
-        for arguments, env in (
-            (("--token-file", "token"), {}),
-            ((), {"WYOMING_FLUX_TOKEN": "s3cret-token"}),
-        ):
-            result = await run("transcribe", path, *at, *arguments, **env)
-            assert result.code == 1
-            assert "does not accept the token" in result.err
-            assert "s3cret" not in result.err + result.out
-
-
 async def test_no_flux_there(run, wav, spoken, unused_port) -> None:
     """A host that does not answer is named."""
     url = f"ws://127.0.0.1:{unused_port}"
