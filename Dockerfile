@@ -9,7 +9,7 @@ ARG EAR=0
 FROM docker.io/library/debian:trixie-slim AS build
 ARG EAR
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3-venv
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv
 # The folder may hold a wheel (the local app of script/release); else it is built from what is here.
 # What is taken away again is never imported: tests, and what serves only to compile against numpy.
 RUN --mount=type=bind,target=/src set -eu; \
