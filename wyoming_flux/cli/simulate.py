@@ -43,7 +43,8 @@ profile files are JSON: {"base": "workers-ai" or "deepgram", and what is differe
 docs/simulator.md.
 
 scripts are TOML: [[turn]] tables with text (or a list of texts with pauses between them),
-unfinished = true, confidence = 0.6, interim = "what is believed first".
+unfinished = true, confidence = 0.6, interim = "what is believed first"; and a table [misheard] of
+what is heard instead of what is no key term: "living room" = "leaving room".
 """
 
 
@@ -161,6 +162,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         loaded = script.load(args.script)
         options["script"] = loaded.turns
         options["seconds_per_word"] = loaded.seconds_per_word
+        options["misheard"] = loaded.misheard
     if args.token_file:
         options["token"] = args.token_file.read_text(encoding="utf-8").strip()
         if not options["token"]:

@@ -3,8 +3,9 @@
 import dataclasses
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 from . import faults as fault_kinds
@@ -69,6 +70,7 @@ class LocalFlux:
         recognizer: RecognizerName | RecognizerFactory = "script",
         script: Iterable[ScriptedTurn | str] = DEFAULT_SCRIPT,
         seconds_per_word: float = SECONDS_PER_WORD,
+        misheard: Mapping[str, str] = MappingProxyType({}),
         ingest_rate: float = 1.25,
         faults: Sequence[Fault] = (),
         token: str | None = None,
@@ -78,8 +80,8 @@ class LocalFlux:
     ) -> None:
         """Prepare a Flux.
 
-        ``recognizer`` is a name or makes one per connection; ``script`` and ``seconds_per_word``
-        belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only requests with
+        ``recognizer`` is a name or makes one per connection; ``script``, ``seconds_per_word`` and
+        ``misheard`` belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only requests with
         ``token`` are let in, where it is given. ``keep``: record all audio and messages. Beyond
         ``max_streams`` open at once requests get 503; None: :data:`MAX_STREAMS`, or
         :data:`MAX_DECODERS` for ``local``. Raises ValueError for unknown names.
@@ -87,7 +89,7 @@ class LocalFlux:
         self.profile = _profile(profile)
         self.connections: list[Upgrade] = []
         self.faults = list(faults)  # may be changed between connections
-        self._recognizer = _factory(recognizer, tuple(script), seconds_per_word)
+        self._recognizer = _factory(recognizer, tuple(script), seconds_per_word, misheard)
         self._observe = observe or (lambda upgrade, line: None)
         self._ingest_rate = ingest_rate
         self.token = token  # and so may this
@@ -159,12 +161,18 @@ def _factory(
     recognizer: RecognizerName | RecognizerFactory,
     script: tuple[ScriptedTurn | str, ...],
     seconds_per_word: float,
+    misheard: Mapping[str, str],
 ) -> RecognizerFactory:
     if callable(recognizer):
         return recognizer
     match recognizer:
         case "script":
-            return lambda _: ScriptRecognizer(script, seconds_per_word=seconds_per_word)
+            return lambda asked: ScriptRecognizer(
+                script,
+                seconds_per_word=seconds_per_word,
+                misheard=misheard,
+                keyterms=asked.keyterms,
+            )
         case "local":
             from .local import LocalRecognizer
 

@@ -21,12 +21,17 @@ A script is TOML, for example::
     [[turn]]                           # or say how sure Flux is that the turn is over (0 to 1)
     text = "good night"
     confidence = 0.6
+
+    [misheard]                         # what is heard instead, unless it is a key term of the stream
+    "living room" = "leaving room"
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from .recognizer import FINISHED, FRAME_MS, UNFINISHED, is_loud
@@ -77,24 +82,37 @@ class Script:
 
     turns: tuple[ScriptedTurn, ...]
     seconds_per_word: float = SECONDS_PER_WORD
+    misheard: Mapping[str, str] = field(default_factory=dict)
 
 
 class ScriptRecognizer:
     """Hears what the script says, word by word, while the audio is loud.
 
     The whole text of a part stands once 100 ms of silence follow. After the last turn of the
-    script it hears nothing any more. ``seconds_per_word`` counts voiced audio.
+    script it hears nothing any more. ``seconds_per_word`` counts voiced audio. What is
+    ``misheard`` becomes its value, unless it is one of the ``keyterms``.
     """
 
     blocking = False
 
     def __init__(
-        self, script: Iterable[ScriptedTurn | str], *, seconds_per_word: float = SECONDS_PER_WORD
+        self,
+        script: Iterable[ScriptedTurn | str],
+        *,
+        seconds_per_word: float = SECONDS_PER_WORD,
+        misheard: Mapping[str, str] = MappingProxyType({}),
+        keyterms: Iterable[str] = (),
     ) -> None:
         """Take turns; a plain text is a turn that sounds complete."""
         self._turns = [
             one if isinstance(one, ScriptedTurn) else ScriptedTurn.of(one) for one in script
         ]
+        known = {term.casefold() for term in keyterms}
+        self._misheard = {
+            re.compile(rf"\b{re.escape(one)}\b", re.IGNORECASE): it.replace("\\", r"\\")
+            for one, it in misheard.items()
+            if one.casefold() not in known
+        }
         self._frames_per_word = max(1, round(seconds_per_word * 1000 / FRAME_MS))
         self._turn = self._part = self._voiced = self._silence = 0
         self._settled = False
@@ -105,14 +123,19 @@ class ScriptRecognizer:
         parts = self._parts
         if self._part >= len(parts):
             return ""
-        heard = [part.text for part in parts[: self._part]]
+        heard = [self._heard(part.text) for part in parts[: self._part]]
         part = parts[self._part]
         if self._settled:
-            heard.append(part.text)
+            heard.append(self._heard(part.text))
         else:
-            words = (part.interim or part.text).split()
+            words = self._heard(part.interim or part.text).split()
             heard.extend(words[: self._voiced // self._frames_per_word])
         return " ".join(heard)
+
+    def _heard(self, text: str) -> str:
+        for said, instead in self._misheard.items():
+            text = said.sub(instead, text)
+        return text
 
     @property
     def confidence(self) -> float:
@@ -166,14 +189,19 @@ def load(path: Path) -> Script:
 def parse(text: str) -> Script:
     """Read a script's text; raises ValueError with one sentence."""
     table = tomllib.loads(text)
-    _only(table, {"turn", "seconds_per_word"}, "a script")
+    _only(table, {"turn", "seconds_per_word", "misheard"}, "a script")
     turns = table.get("turn")
     if not (isinstance(turns, list) and turns):
         raise ValueError("a script needs at least one [[turn]]")
     pace = _number(table.get("seconds_per_word", SECONDS_PER_WORD), "seconds_per_word", 10)
     if not pace:
         raise ValueError("seconds_per_word must be above 0")
-    return Script(tuple(_turn(turn) for turn in turns), pace)
+    misheard = table.get("misheard", {})
+    if not isinstance(misheard, dict):
+        raise ValueError("misheard must be a table")  # noqa: TRY004 - the file's value is wrong
+    for said, instead in misheard.items():
+        _texts([said, instead], "misheard")
+    return Script(tuple(_turn(turn) for turn in turns), pace, misheard)
 
 
 def _turn(turn: object) -> ScriptedTurn:

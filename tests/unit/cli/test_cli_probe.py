@@ -16,7 +16,8 @@ async def test_a_probe_makes_a_simulator(start, tmp_path: Path) -> None:
     given = tmp_path / "given.json"
     given.write_text(json.dumps(lag), "utf-8")
     script = tmp_path / "script.toml"
-    script.write_text('[[turn]]\ntext = "close the garage door"\nconfidence = 0.85\n', "utf-8")
+    turn = '[[turn]]\ntext = "close the quillora door"\nconfidence = 0.85\n'
+    script.write_text(turn + '[misheard]\nquillora = "garage"\n', "utf-8")
 
     async def simulate(profile: Path) -> str:
         simulator = await start(
@@ -40,6 +41,7 @@ async def test_a_probe_makes_a_simulator(start, tmp_path: Path) -> None:
     assert re.search(rb"at most 1\.\d minutes of audio to .*, about \$0\.0", err)
     assert (tmp_path / "out" / "summary.md").read_bytes() == out[:-1]
     assert b"closed with 1006 after 4.0 s" in out
+    assert b"yes: 'close the garage door' without, 'close the quillora door' with" in out
     records = (tmp_path / "out" / "records.jsonl").read_text("utf-8")
     assert "127.0.0.1" not in records
     profile = json.loads((tmp_path / "out" / "profile.json").read_text("utf-8"))

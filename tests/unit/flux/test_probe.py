@@ -23,21 +23,24 @@ from wyoming_flux.flux.probe import (
 from wyoming_flux.flux.probe.plan import CLIPS, NAME
 from wyoming_flux.flux.probe.run import _clips
 from wyoming_flux.settings import FluxSettings
-from wyoming_flux.simulator import Simulator, profiles
+from wyoming_flux.simulator import Simulator, profiles, script
 from wyoming_flux.simulator.faults import parse
-from wyoming_flux.simulator.parameters import StreamParameters
 from wyoming_flux.simulator.profiles import Profile
-from wyoming_flux.simulator.script import Part, ScriptedTurn, ScriptRecognizer
 
 TOKEN = "a-secret-of-nobody"
 PLAN = make_plan(FluxSettings())
 WITHOUT_IDLE = tuple(step for step in PLAN if step.name != "idle")
 
 
-def recognizer(asked: StreamParameters) -> ScriptRecognizer:
-    """Hear the odd name where it is a key term, and be sure of an end up to 0.85."""
-    word = NAME.lower() if NAME in asked.keyterms else "garage"
-    return ScriptRecognizer([ScriptedTurn((Part(f"close the {word} door", 0.85),))])
+SCRIPT = script.parse(f"""
+[[turn]]
+text = "close the {NAME.lower()} door"
+confidence = 0.85
+
+[misheard]
+{NAME} = "garage"
+""")
+"""Hears the odd name where it is a key term, and is sure of an end up to 0.85."""
 
 
 async def probed(
@@ -45,7 +48,11 @@ async def probed(
 ) -> list[dict[str, Any]]:
     """Return the records of these steps; side by side, since only the endpoint's bill minds."""
     async with Simulator(
-        profile=profile, faults=[parse(one) for one in faults], recognizer=recognizer, token=TOKEN
+        profile=profile,
+        faults=[parse(one) for one in faults],
+        script=SCRIPT.turns,
+        misheard=SCRIPT.misheard,
+        token=TOKEN,
     ) as simulator:
         endpoint = Endpoint.from_url(simulator.url, route=profile.base, token=TOKEN)
         records: list[list[dict[str, Any]]] = [[] for _ in steps]

@@ -101,6 +101,9 @@ def test_a_script_file() -> None:
         "[[turn]]\ntext = 'a'\nspeed = 2",
         "seconds_per_word = 0\n[[turn]]\ntext = 'a'",
         "words = 0\n[[turn]]\ntext = 'a'",
+        "misheard = 1\n[[turn]]\ntext = 'a'",
+        "[[turn]]\ntext = 'a'\n[misheard]\na = ''",
+        "[[turn]]\ntext = 'a'\n[misheard]\na = 1",
         "not toml",
     ],
 )
@@ -111,3 +114,23 @@ def test_a_wrong_script_is_explained(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"^night\.toml: .+") as caught:
         script.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keyterms", "text"),
+    [
+        ((), "turn off the leaving room fan"),
+        (("fan", "Living Room"), "turn off the living room fan"),
+        (("living",), "turn off the leaving room fan"),
+    ],
+)
+def test_a_key_term_has_an_effect(keyterms: tuple[str, ...], text: str) -> None:
+    """What a script says is misheard is heard right where it is a key term, and only then."""
+    loaded = script.parse(
+        "[[turn]]\ntext = 'turn off the living room fan'\n"
+        "[misheard]\n'living room' = 'leaving room'\nan = 'never'"
+    )
+    recognizer = script.ScriptRecognizer(loaded.turns, misheard=loaded.misheard, keyterms=keyterms)
+    for frame in [b"\x00\x20" * 160] * 60 + [bytes(320)] * 20:
+        recognizer.hear(frame)
+    assert recognizer.text == text
