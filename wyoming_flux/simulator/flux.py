@@ -81,10 +81,10 @@ class LocalFlux:
         """Prepare a Flux.
 
         ``recognizer`` is a name or makes one per connection; ``script``, ``seconds_per_word`` and
-        ``misheard`` belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only requests with
-        ``token`` are let in, where it is given. ``keep``: record all audio and messages. Beyond
-        ``max_streams`` open at once requests get 503; None: :data:`MAX_STREAMS`, or
-        :data:`MAX_DECODERS` for ``local``. Raises ValueError for unknown names.
+        ``misheard`` belong to ``script``. ``ingest_rate`` is times real time, 0 unlimited. Only
+        requests with ``token`` are let in, where it is given. ``keep``: record all audio and
+        messages. Beyond ``max_streams`` open at once requests get 503; None: :data:`MAX_STREAMS`,
+        or :data:`MAX_DECODERS` for ``local``. Raises ValueError for unknown names.
         """
         self.profile = _profile(profile)
         self.connections: list[Upgrade] = []

@@ -22,7 +22,7 @@ A script is TOML, for example::
     text = "good night"
     confidence = 0.6
 
-    [misheard]                         # what is heard instead, unless it is a key term of the stream
+    [misheard]                         # heard instead, unless it is a key term of the stream
     "living room" = "leaving room"
 """
 
