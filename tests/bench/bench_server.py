@@ -89,8 +89,10 @@ async def measure(
     for count in streams:
         for kind in kinds:
             # Keeping costs less than what the speed of a machine changes from one run to the next.
+            # Each has half of the streams, for the load is made by one process.
             pair = (WITHOUT, CAPTURE) if kind == CAPTURE else (kind,)
-            for row in await asyncio.gather(*(_measure(one, count, seconds) for one in pair)):
+            each = max(1, count // len(pair))
+            for row in await asyncio.gather(*(_measure(one, each, seconds) for one in pair)):
                 rows.append(row)
                 _progress(row)
     return rows
