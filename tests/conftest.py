@@ -15,7 +15,10 @@ from wyoming_flux.flux import Endpoint
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile(
-    "fast", deadline=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    "fast",
+    deadline=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    max_examples=40,
 )
 hypothesis.settings.register_profile(
     "mutate",

@@ -43,6 +43,7 @@ def test_cell(
     assert not [record for record in caplog.records if record.exc_info], "a traceback was logged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
 def test_with_a_fallback_there_is_the_text(
     run_virtual: Virtual,

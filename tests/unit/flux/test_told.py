@@ -12,6 +12,8 @@ from wyoming_flux.settings import FluxSettings
 from wyoming_flux.simulator import Simulator
 from wyoming_flux.simulator.faults import parse
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a-token-of-nobody"
 
 
