@@ -27,7 +27,7 @@ class Panel:
 
 
 PANELS: Final = (
-    Panel("EndOfTurn → client, p50 (ms)", "p50_ms"),
+    Panel("EndOfTurn → client, p50 (ms)", "p50_ms", most=2),
     Panel("EndOfTurn → client, p99 (ms)", "p99_ms", most=20),
     Panel("CPU per second of a stream (ms)", "cpu_ms"),
 )
@@ -80,7 +80,7 @@ def _panel(panel: Panel, rows: Sequence[Any], left: int) -> list[str]:
             tall = PANEL_HEIGHT * min(1.0, value / top)
             if value > top:
                 parts.append(
-                    f'<text x="{x + (number + 0.5) * bar:.1f}" y="{TOP - 2}" font-size="10"'
+                    f'<text x="{x + (number + 0.5) * bar:.1f}" y="{TOP - 2}" font-size="8"'
                     f' text-anchor="middle">{value:.0f}</text>'
                 )
             parts.append(
