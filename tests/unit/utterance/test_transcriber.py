@@ -296,6 +296,24 @@ def test_longest_turn(run_virtual: Virtual, memory_connector: Any, spoken: Any) 
     assert turn.at <= 12.0
 
 
+def test_a_limit_ends_the_audio(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
+    """No more is heard than the limit allows; the answer says why, and how much is missing."""
+
+    async def main() -> tuple[Transcript, float]:
+        dictation = UtteranceSettings(answer_on="audio-stop", max_turn=60.0)
+        async with Transcriber([memory_connector()], FluxSettings(), dictation) as one:
+            one.limit(3.0, Trigger.DAILY_LIMIT)
+            await one.send(spoken(0.3, 20.0))
+            one.end()
+            return await one.result(), one.heard
+
+    transcript, heard = run_virtual(main)
+    assert transcript.trigger is Trigger.DAILY_LIMIT
+    assert transcript.text
+    assert transcript.missing == pytest.approx(17.3, abs=0.1)
+    assert heard == pytest.approx(3.0, abs=0.1)
+
+
 def test_lost_for_good(run_virtual: Virtual, memory_connector: Any, spoken: Any) -> None:
     """After two replacements: the text, and how much is missing in it, or the error."""
     connector = memory_connector(faults=faults("drop:after=1.5"))
