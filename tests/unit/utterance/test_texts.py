@@ -157,7 +157,9 @@ def test_the_tape_forgets() -> None:
     with pytest.raises(ValueError, match="forgotten"):
         tape.read(99_999, 1)
     tape.clear()
-    assert tape.end == 160_000
+    assert tape.start == tape.end == 160_000
+    tape.append(b"\x01\x00" * 10)
+    assert tape.read(160_000, 20) == b"\x01\x00" * 10
 
 
 @pytest.mark.parametrize(
