@@ -102,11 +102,18 @@ async def test_ctrl_c_ends_a_file(start, wav, spoken) -> None:
 
 async def test_a_second_ctrl_c_does_not_wait(start, spoken) -> None:
     """The first ends the microphone and waits for the text, the second waits for nothing."""
-    async with Simulator(faults=[Stall(after=0.0)]) as flux:
+    hears = asyncio.Event()  # else the first could come before any audio was read
+
+    def observe(_: object, line: str) -> None:
+        if "fault: Stall" in line:
+            hears.set()
+
+    async with Simulator(faults=[Stall(after=0.1)], observe=observe) as flux:
         at = ("--worker-url", flux.url, "--route", "workers-ai", "--verbose")
         process = await start("transcribe", "-", "--raw", "16000:16:1", *at)
         process.process.stdin.write(spoken(0.5))
-        await process.wait_for("connecting to")
+        async with asyncio.timeout(TIMEOUT):
+            await hears.wait()
         process.process.send_signal(signal.SIGINT)
         await process.wait_for("Ctrl-C: the audio ends")
         result = await process.end(signal.SIGINT)
