@@ -159,6 +159,16 @@ def _dies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_die", die)
 
 
+async def hears_and_dies(ear: Ear, reason: str) -> None:
+    """Say the sentence; the process ends with that as its reason."""
+    await ear.open(1)
+    ear.tell(Kind.AUDIO, 1, SENTENCE)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(30):
+            await ear.running
+    assert caught.group_contains(Died, match=reason)
+
+
 @pytest.mark.usefixtures("_dies")
 async def test_a_model_that_fails(monkeypatch: pytest.MonkeyPatch, ear: Ear) -> None:
     """Its reason is the last that is said, not the end of a traceback."""
@@ -167,12 +177,7 @@ async def test_a_model_that_fails(monkeypatch: pytest.MonkeyPatch, ear: Ear) -> 
         raise OSError("Moonshine could not decode (error -3)")
 
     monkeypatch.setattr(ear.model, "decode", fail)
-    await ear.open(1)
-    ear.tell(Kind.AUDIO, 1, SENTENCE)
-    with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(30):
-            await ear.running
-    assert caught.group_contains(Died, match="could not decode")
+    await hears_and_dies(ear, "could not decode")
 
 
 @pytest.mark.usefixtures("_dies")
@@ -180,9 +185,4 @@ async def test_a_model_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, 
     """It cannot be interrupted, so the process ends, and with it the sentences of others."""
     monkeypatch.setattr(process, "_TICK", 0.01)
     monkeypatch.setattr(process, "_STUCK_TICKS", 3)
-    await ear.open(1)
-    ear.tell(Kind.AUDIO, 1, SENTENCE)
-    with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(30):
-            await ear.running
-    assert caught.group_contains(Died, match="does not come back")
+    await hears_and_dies(ear, "does not come back")
